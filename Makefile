@@ -1,0 +1,47 @@
+# Everything a newcomer types. Each target works alone on a fresh clone.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(or $(shell command -v uv),.tools/bin/uv)
+
+.PHONY: help train test test-slow check lock bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+train: $(VENV)/.installed ## set up, get MNIST, train the metaplastic network on permuted MNIST (m = 1.3)
+	$(BIN)/python src/train.py strategy=meta m=1.3 scenario=pmnist
+
+test: $(VENV)/.installed ## set up, then check the code and run the quick tests
+	$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest -n auto
+
+test-slow: $(VENV)/.installed ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.installed ## formatting, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed ## measure speed against Avalanche's own loop, in one run
+	$(BIN)/python scripts/bench.py
+
+lock: $(UV) ## pin the newest versions that pyproject.toml admits, with hashes and without addresses
+	$(UV) pip compile pyproject.toml --group dev --generate-hashes --universal --python-version 3.11 --no-annotate --no-header -o requirements.lock --upgrade
+
+clean: ## remove the environment, keep data and outputs
+	rm -rf $(VENV) .tools
+
+$(VENV)/.installed: requirements.lock pyproject.toml | $(UV)
+	test -x $(BIN)/python || $(UV) venv --python '>=3.11,<3.14' $(VENV)
+	$(UV) pip sync --python $(BIN)/python requirements.lock
+	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+# uv is installed with pip, apart from the environment, where the machine has none.
+.tools/bin/uv:
+	python3 -m venv .tools
+	.tools/bin/python -m pip install --quiet uv

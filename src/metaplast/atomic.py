@@ -1,0 +1,32 @@
+"""Files that are either whole or absent: written under a temporary name beside the target, flushed to disk, renamed."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path in the target's folder; on a clean exit it becomes the target, on an error it is removed.
+
+    The suffix is kept, since some writers (matplotlib) choose the format by it. Renaming within one folder is atomic;
+    a temporary folder on another file system would make it a copy that a kill can cut short. The file is made by the
+    writer itself, so that it gets the permissions of any new file, and a writer that writes nothing is an error.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.stem}-{secrets.token_hex(8)}{target.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `target`, atomically, with its line ends as they are."""
+    with atomic_path(target) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")

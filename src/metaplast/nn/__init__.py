@@ -1,0 +1,26 @@
+"""Binary layers, normalization and networks."""
+
+from metaplast.nn.binary import BinaryConv2d, BinaryLinear, SignActivation, binarize, hidden_weights, sign
+from metaplast.nn.networks import bcnn, bnn, mlp
+from metaplast.nn.normalization import BatchNorm, FixedScale, LayerNorm, TaskNorm, select_task, store_task, task_norms
+from metaplast.nn.population import set_population_statistics
+
+__all__ = [
+    "BatchNorm",
+    "BinaryConv2d",
+    "BinaryLinear",
+    "FixedScale",
+    "LayerNorm",
+    "SignActivation",
+    "TaskNorm",
+    "bcnn",
+    "binarize",
+    "bnn",
+    "hidden_weights",
+    "mlp",
+    "select_task",
+    "set_population_statistics",
+    "sign",
+    "store_task",
+    "task_norms",
+]

@@ -1,0 +1,158 @@
+"""Normalization with one state for all tasks or one a task, the part on which reproductions of the paper have failed.
+
+A layer has a *live* state, which training reads and writes. With `n_states` > 1 it also keeps a bank: `store(task)`
+copies the live state into row `task`, `select(task)` makes the forward pass read that row, `select(None)` the live
+state again. A new task goes on from the state that the last one left, as in the reference. Banks are buffers, so they
+are in the state dict, and no optimizer ever moves a stored task.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Statistics = Literal["population", "running", "batch"]
+
+
+class TaskNorm(nn.Module):
+    """What the normalizations share: γ and β of shape (features,), and a row of everything they keep for each task.
+
+    Arguments: `features`, the size of dimension 1; `n_states`, rows of the bank (1: no bank, one state for all
+    tasks); `affine`, whether γ and β exist; `gamma_init`, "ones" or "uniform" on [0, 1] (what PyTorch 1.1, which the
+    paper used, did).
+    """
+
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, features: int, n_states: int = 1, affine: bool = True, gamma_init: str = "ones") -> None:
+        super().__init__()
+        if gamma_init not in ("ones", "uniform"):
+            raise ValueError(f"gamma_init has to be ones or uniform, but is {gamma_init!r}")
+        self.features, self.n_states, self.gamma_init = features, n_states, gamma_init
+        self.weight = (
+            nn.Parameter(torch.rand(features) if gamma_init == "uniform" else torch.ones(features)) if affine else None
+        )
+        self.bias = nn.Parameter(torch.zeros(features)) if affine else None
+        self.selected: int | None = None
+        """The task whose stored state the forward pass reads; None: the live state."""
+        self._kept: list[str] = []
+        if affine:
+            self._keep("weight")
+            self._keep("bias")
+
+    def _keep(self, name: str) -> None:
+        """Give the tensor `name` a row for each task."""
+        self._kept.append(name)
+        if self.n_states > 1:
+            self.register_buffer(f"{name}_of_task", torch.zeros(self.n_states, self.features))
+
+    def store(self, task: int) -> None:
+        """Copy the live state into the row of `task`; nothing to do where all tasks share one state."""
+        if self.n_states > 1:
+            for name in self._kept:
+                bank: Tensor = getattr(self, f"{name}_of_task")
+                bank[task] = getattr(self, name).detach()
+
+    def _state(self, name: str) -> Tensor | None:
+        """The tensor `name` as the forward pass has to see it."""
+        if self.selected is None or self.n_states == 1 or getattr(self, name) is None:
+            return getattr(self, name)  # type: ignore[no-any-return]
+        bank: Tensor = getattr(self, f"{name}_of_task")
+        return bank[self.selected]
+
+
+class BatchNorm(TaskNorm):
+    """Batch normalization over all dimensions but 1, for (N, features) and (N, features, H, W).
+
+    y = γ (x − μ) / √(σ² + ε) + β, in training with μ and σ² of the batch (biased, as PyTorch). In testing they are,
+    by `test_statistics`: "population", those that :func:`metaplast.nn.population.set_population_statistics` put
+    there; "running", averages kept while training (momentum 0.1); "batch", those of the test batch, so that an answer
+    depends on its neighbours. Source: Ioffe & Szegedy 2015 (arXiv 1502.03167).
+
+    >>> norm = BatchNorm(2, test_statistics="batch")
+    >>> norm(torch.tensor([[1.0, 0.0], [3.0, 8.0]])).round(decimals=3).tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
+    """
+
+    mean: Tensor
+    var: Tensor
+    momentum = 0.1
+
+    def __init__(
+        self,
+        features: int,
+        n_states: int = 1,
+        affine: bool = True,
+        gamma_init: str = "ones",
+        test_statistics: Statistics = "population",
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__(features, n_states, affine, gamma_init)
+        if test_statistics not in ("population", "running", "batch"):
+            raise ValueError(f"test_statistics has to be population, running or batch, but is {test_statistics!r}")
+        self.test_statistics, self.eps = test_statistics, eps
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("var", torch.ones(features))
+        self._keep("mean")
+        self._keep("var")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` normalized, of the same shape."""
+        weight, bias = self._state("weight"), self._state("bias")
+        if self.training and self.test_statistics == "running":
+            return F.batch_norm(x, self.mean, self.var, weight, bias, True, self.momentum, self.eps)
+        if self.training or self.test_statistics == "batch":
+            return F.batch_norm(x, None, None, weight, bias, True, 0.0, self.eps)
+        return F.batch_norm(x, self._state("mean"), self._state("var"), weight, bias, False, 0.0, self.eps)
+
+
+class LayerNorm(TaskNorm):
+    """Layer normalization of each sample over all its dimensions, γ and β by dimension 1; no statistics to keep.
+
+    y = γ (x − μ) / √(σ² + ε) + β with μ and σ² of the sample. Source: Ba et al. 2016 (arXiv 1607.06450).
+
+    >>> LayerNorm(2, affine=False)(torch.tensor([[1.0, 3.0]])).round(decimals=3)
+    tensor([[-1.,  1.]])
+    """
+
+    eps = 1e-5
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` normalized, of the same shape."""
+        return F.group_norm(x, 1, self._state("weight"), self._state("bias"), self.eps)
+
+
+class FixedScale(nn.Module):
+    """No normalization: x / √fan_in. Unscaled, a sum of fan_in terms ±1 leaves the window |a| ≤ 1 of the sign for good.
+
+    >>> FixedScale(fan_in=4)(torch.tensor([[2.0]]))
+    tensor([[1.]])
+    """
+
+    def __init__(self, fan_in: int) -> None:
+        super().__init__()
+        self.fan_in = fan_in
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` scaled, of the same shape."""
+        return x.mul(self.fan_in**-0.5)
+
+
+def task_norms(network: nn.Module) -> Iterator[TaskNorm]:
+    """Every normalization of `network` that may hold a state per task."""
+    return (module for module in network.modules() if isinstance(module, TaskNorm))
+
+
+def store_task(network: nn.Module, task: int) -> None:
+    """Keep the live state of every normalization as that of `task`."""
+    for norm in task_norms(network):
+        norm.store(task)
+
+
+def select_task(network: nn.Module, task: int | None) -> None:
+    """Let the forward pass use the stored state of `task`, or the live one (None)."""
+    for norm in task_norms(network):
+        norm.selected = task

@@ -1,0 +1,23 @@
+"""Each weight layer gets its own m, and nothing of one dimension gets any."""
+
+import pytest
+
+from metaplast.nn import bnn
+from metaplast.optim import parameter_groups
+
+
+def test_every_parameter_lies_in_one_group_and_weights_alone_carry_m() -> None:
+    network = bnn((1, 8, 8), 10, hidden=[6, 5])
+    groups = parameter_groups(network, [1.0, 2.0, 3.0])
+    assert sorted(id(p) for g in groups for p in g["params"]) == sorted(id(p) for p in network.parameters())
+    assert all((g["m"] > 0) == all(p.dim() >= 2 for p in g["params"]) for g in groups)
+
+
+def test_one_number_serves_all_weight_layers() -> None:
+    weights, others = parameter_groups(bnn((1, 8, 8), 10, hidden=[6]), 1.3)
+    assert (weights["m"], len(weights["params"]), others["m"]) == (1.3, 2, 0.0)
+
+
+def test_a_list_of_the_wrong_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="m has 2 numbers, but the network has 3 weight layers"):
+        parameter_groups(bnn((1, 8, 8), 10, hidden=[6, 5]), [1.0, 2.0])
