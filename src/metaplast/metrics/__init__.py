@@ -1,0 +1,29 @@
+"""The accuracy matrix and its figures; flips of binary weights.
+
+`AccuracyMatrix` is imported when it is first asked for: it brings torchmetrics, whose import takes seconds.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from metaplast.metrics.flips import SignFlips
+from metaplast.metrics.transfer import average_accuracy, backward_transfer, forgetting, forward_transfer
+
+if TYPE_CHECKING:
+    from metaplast.metrics.accuracy_matrix import AccuracyMatrix
+
+__all__ = [
+    "AccuracyMatrix",
+    "SignFlips",
+    "average_accuracy",
+    "backward_transfer",
+    "forgetting",
+    "forward_transfer",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AccuracyMatrix":
+        from metaplast.metrics.accuracy_matrix import AccuracyMatrix
+
+        return AccuracyMatrix
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

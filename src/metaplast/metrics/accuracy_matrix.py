@@ -1,0 +1,167 @@
+"""The accuracy matrix of a stream of tasks, as a metric that counts.
+
+R[i, j] is the test accuracy on task j after training on task i, a fraction; NaN where it was not measured. What is kept
+are counts of correct answers and of samples, which add up over batches and over processes; the figures of R are pure
+functions in `metaplast.metrics.transfer`. Importing this file imports torchmetrics (seconds); those functions do not.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from torch import Tensor
+from torchmetrics import Metric
+
+from metaplast.metrics.heatmap import draw_accuracy_matrix, figure_size
+
+BEFORE_TRAINING = -1
+"""The value of `trained` for a test of the network as it was initialized."""
+
+
+class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-checked here, see pyproject.toml
+    """Accuracy on every task after every task, R[i, j] = correct[i, j] / total[i, j].
+
+    Args:
+        n_tasks: T, the number of tasks, at least 1.
+        kwargs: of `torchmetrics.Metric`, but for `compute_with_cache`, since counts also change outside `update`.
+
+    States, int64 of shape (T+1, T), summed across processes, part of the state dict; row 0 is before any training,
+    row i+1 after task i:
+        correct: right answers.
+        total: samples tested. A cell whose total is 0 was not measured, and is NaN in R.
+
+    Raises:
+        ValueError: if `n_tasks` is below 1.
+
+    >>> matrix = AccuracyMatrix(n_tasks=2)
+    >>> matrix.update(torch.tensor([1, 0, 2, 2]), torch.tensor([1, 1, 2, 2]), trained=0, tested=0)
+    >>> matrix.count(correct=9, total=10, trained=1, tested=0)
+    >>> matrix.count(correct=1, total=2, trained=1, tested=1)
+    >>> matrix.compute()
+    tensor([[0.7500,    nan],
+            [0.9000, 0.5000]], dtype=torch.float64)
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+
+    correct: Tensor
+    total: Tensor
+
+    def __init__(self, n_tasks: int, **kwargs: Any) -> None:
+        if n_tasks < 1:
+            raise ValueError(f"n_tasks: expected 1 or more, got {n_tasks}")
+        super().__init__(compute_with_cache=False, **kwargs)
+        self.n_tasks = n_tasks
+        for name in ("correct", "total"):
+            zeros = torch.zeros(n_tasks + 1, n_tasks, dtype=torch.int64)
+            self.add_state(name, zeros, dist_reduce_fx="sum", persistent=True)
+
+    @property
+    def update_called(self) -> bool:
+        """Always true: torchmetrics asks it before warning, but a matrix that is still empty (all NaN) is an answer."""
+        return True
+
+    def update(self, predictions: Tensor, target: Tensor, trained: int, tested: int) -> None:
+        """Add a batch of answers to a test on task `tested` after training on task `trained` (-1: before any training).
+
+        Args:
+            predictions: class indices, integer of shape (N,), or logits, shape (N, K), of which the largest counts.
+            target: right class indices, integer of shape (N,).
+            trained: last task trained, -1 to T-1.
+            tested: task tested, 0 to T-1.
+
+        Raises:
+            ValueError: if a shape does not fit, or a task does not exist.
+        """
+        chosen = predictions.argmax(1) if predictions.ndim == 2 else predictions
+        if target.ndim != 1 or chosen.shape != target.shape or chosen.is_floating_point():
+            raise ValueError(
+                "predictions: expected integers of shape (N,) or logits of shape (N, K) for a target of shape (N,), "
+                f"got {predictions.dtype} of shape {tuple(predictions.shape)} for {tuple(target.shape)}"
+            )
+        self.count((chosen == target).sum(), len(target), trained, tested)
+
+    def count(self, correct: int | Tensor, total: int, trained: int, tested: int) -> None:
+        """Add counts to a cell, where the answers were compared elsewhere.
+
+        Args:
+            correct: right answers among them; a tensor is not read back from its device.
+            total: samples tested, ≥ 0.
+            trained: last task trained, -1 to T-1.
+            tested: task tested, 0 to T-1.
+
+        Raises:
+            ValueError: if a task does not exist, or the counts do not fit each other.
+        """
+        if total < 0 or (isinstance(correct, int) and not 0 <= correct <= total):
+            raise ValueError(f"correct, total: expected 0 <= correct <= total, got {correct} of {total}")
+        if not 0 <= tested < self.n_tasks:
+            raise ValueError(f"tested: expected a task from 0 to {self.n_tasks - 1}, got {tested}")
+        row = self._row(trained)
+        # A new tensor each time: a state may be shared with a loaded state dict, or be born under inference mode.
+        self.correct, self.total = self.correct.clone(), self.total.clone()
+        self.correct[row, tested] += correct
+        self.total[row, tested] += total
+
+    def clear(self, trained: int) -> None:
+        """Forget what was counted after task `trained` (-1: before any training), since its tests will be repeated.
+
+        Raises:
+            ValueError: if the task does not exist.
+        """
+        row = self._row(trained)
+        self.correct, self.total = self.correct.clone(), self.total.clone()
+        self.correct[row] = 0
+        self.total[row] = 0
+
+    def compute(self) -> Tensor:
+        """R, float64 of shape (T, T) on the CPU (not every device has float64), over all processes."""
+        return self._accuracy()[1:]
+
+    def baseline(self) -> Tensor:
+        """Accuracy on each task before any training, float64 of shape (T,) on the CPU, over all processes."""
+        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
+            return self._accuracy()[0]
+
+    def plot(self, val: Tensor | None = None, ax: Axes | None = None) -> tuple[Figure | SubFigure, Axes]:
+        """Draw the matrix as an annotated heat map in percent.
+
+        Args:
+            val: a matrix R to draw, shape (T, T); by default that of `compute`.
+            ax: axes to draw on; by default those of a new pyplot figure.
+
+        Returns:
+            The figure and its axes, as every `plot` of torchmetrics.
+        """
+        R = self.compute() if val is None else val
+        if ax is None:
+            _, ax = plt.subplots(figsize=figure_size(len(R)), layout="constrained")
+        draw_accuracy_matrix(R, ax)
+        return ax.figure, ax
+
+    def _accuracy(self) -> Tensor:
+        return self.correct.cpu().double() / self.total.cpu()  # 0 / 0 is NaN: not measured
+
+    def _row(self, trained: int) -> int:
+        if not BEFORE_TRAINING <= trained < self.n_tasks:
+            raise ValueError(f"trained: expected a task from {BEFORE_TRAINING} to {self.n_tasks - 1}, got {trained}")
+        return trained + 1
+
+    def _wrap_compute(self, compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Undo torchmetrics' squeezing of results with one element: the matrix of one task is 1 × 1, not a number."""
+        squeezing = super()._wrap_compute(compute)
+
+        @functools.wraps(compute)
+        def wrapped() -> Tensor:
+            R: Tensor = squeezing()
+            return R.reshape(self.n_tasks, self.n_tasks)
+
+        return wrapped

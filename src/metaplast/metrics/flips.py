@@ -1,0 +1,61 @@
+"""How many binary weights changed sign: the plasticity that is left, layer by layer."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+
+class SignFlips:
+    """Fraction of each layer's binary weights that differ from those at the last call.
+
+    The binary weight is W^b = +1 where W^h ≥ 0 (0 included) and -1 elsewhere. One bool a weight is kept, a quarter of
+    the hidden weights' own size. The state dict holds them, so a resumed run goes on with the same fractions.
+
+    Args:
+        weights: name -> hidden weights W^h, of any shape; the tensors themselves are kept and read at each call.
+
+    >>> import torch
+    >>> hidden = torch.tensor([0.3, 0.0, -0.2, -0.1])
+    >>> flips = SignFlips({"layer": hidden})
+    >>> hidden.copy_(torch.tensor([-0.3, 0.1, -0.2, 0.0]))
+    tensor([-0.3000,  0.1000, -0.2000,  0.0000])
+    >>> flips.update()  # the first and the last of four
+    {'layer': 0.5}
+    >>> flips.update()
+    {'layer': 0.0}
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        self._weights = dict(weights)
+        self._positive = {name: _positive(hidden) for name, hidden in self._weights.items()}
+
+    def update(self) -> dict[str, float]:
+        """Fraction, 0 to 1, of signs changed since the last call (the first: since construction), name by name."""
+        fractions = {}
+        for name, hidden in self._weights.items():
+            positive = _positive(hidden)
+            # Weights may have moved to another device since.
+            changed = int((positive != self._positive[name].to(positive.device)).sum())
+            fractions[name] = changed / positive.numel()
+            self._positive[name] = positive
+        return fractions
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Name -> True where the binary weight was +1 at the last call; bool, of the layer's shape."""
+        return dict(self._positive)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: if the state is of layers with other names or shapes.
+        """
+        expected = {name: tuple(hidden.shape) for name, hidden in self._weights.items()}
+        got = {name: tuple(positive.shape) for name, positive in state.items()}
+        if got != expected:
+            raise ValueError(f"state: expected layers of shapes {expected}, got {got}")
+        self._positive = {name: positive.bool() for name, positive in state.items()}
+
+
+def _positive(hidden: Tensor) -> Tensor:
+    return hidden.detach() >= 0

@@ -1,0 +1,39 @@
+"""Tables, figures and files that show what a run came to.
+
+Each name is imported when it is first asked for: the terminal's table needs neither matplotlib nor torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metaplast.report.curves_figure import make_curves_figure, write_curves_figure
+    from metaplast.report.matrix_csv import read_matrix_csv, write_matrix_csv
+    from metaplast.report.matrix_figure import make_matrix_figure, write_matrix_figure
+    from metaplast.report.terminal import print_summary
+
+__all__ = [
+    "make_curves_figure",
+    "make_matrix_figure",
+    "print_summary",
+    "read_matrix_csv",
+    "write_curves_figure",
+    "write_matrix_csv",
+    "write_matrix_figure",
+]
+
+_FILES = {
+    "make_curves_figure": "curves_figure",
+    "make_matrix_figure": "matrix_figure",
+    "print_summary": "terminal",
+    "read_matrix_csv": "matrix_csv",
+    "write_curves_figure": "curves_figure",
+    "write_matrix_csv": "matrix_csv",
+    "write_matrix_figure": "matrix_figure",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_FILES[name]}"), name)

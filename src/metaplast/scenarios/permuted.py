@@ -1,0 +1,54 @@
+"""Permuted images: every task shows the same images with their pixels in an order of its own, task 0 as well.
+
+The order is a pure function of (seed, task): more tasks never change the earlier ones.
+
+Sources: Goodfellow et al. 2013 (arXiv 1312.6211); Kirkpatrick et al. 2017 (arXiv 1612.00796).
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from metaplast.data import TaskTensors, load_digits, load_mnist, random_permutation
+from metaplast.errors import UserError
+from metaplast.scenarios.scenario import Scenario
+
+_N_CLASSES = 10
+
+
+def permuted_mnist(n_tasks: int, seed: int, data_dir: str | Path) -> Scenario:
+    """Permuted MNIST: `n_tasks` tasks of 60,000 training and 10,000 test images (1, 28, 28), pixels in [0, 1].
+
+    `n_tasks` is an integer ≥ 1, `seed` one ≥ 0; MNIST is read from `data_dir`, into which it is fetched if it is not
+    there. Raises UserError for a wrong argument and for data that cannot be had.
+    """
+    _check_whole("scenario.n_tasks", n_tasks, least=1)
+    _check_whole("seed", seed, least=0)
+    train, test = (TaskTensors(*load_mnist(data_dir, train=part)) for part in (True, False))
+    return _permuted(train, test, n_tasks, seed)
+
+
+def permuted_digits(n_tasks: int, seed: int, data_dir: str | Path | None = None) -> Scenario:
+    """Permuted digits of scikit-learn: `n_tasks` tasks of 1,442 training and 355 test images (1, 8, 8), in [0, 1].
+
+    Arguments and errors as in :func:`permuted_mnist`; `data_dir` is not used, since scikit-learn carries the images.
+    """
+    _check_whole("scenario.n_tasks", n_tasks, least=1)
+    _check_whole("seed", seed, least=0)
+    train, test = (TaskTensors(*load_digits(train=part)) for part in (True, False))
+    return _permuted(train, test, n_tasks, seed)
+
+
+def _permuted(train: TaskTensors, test: TaskTensors, n_tasks: int, seed: int) -> Scenario:
+    n_pixels = train.images[0].numel()
+    permutations = [random_permutation(n_pixels, seed, task) for task in range(n_tasks)]
+    return Scenario.from_tensors(
+        [replace(train, permutation=permutation) for permutation in permutations],
+        [replace(test, permutation=permutation) for permutation in permutations],
+        n_classes=_N_CLASSES,
+    )
+
+
+def _check_whole(key: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"{key}={value}: an integer of at least {least} is needed.")

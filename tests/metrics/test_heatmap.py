@@ -1,0 +1,50 @@
+"""What the heat map shows of each cell, and that it can be read at any number of tasks."""
+
+import math
+
+import pytest
+import torch
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from metaplast.metrics.heatmap import draw_accuracy_matrix, figure_size
+
+
+def test_each_measured_cell_bears_its_percent_and_a_missing_one_nothing() -> None:
+    ax = Figure().add_subplot()
+    draw_accuracy_matrix(torch.tensor([[0.5, math.nan], [0.25, 1.0]]), ax)
+    shown = {text.get_position(): text.get_text() for text in ax.texts}
+    assert shown == {(0, 0): "50.0", (0, 1): "25.0", (1, 1): "100.0"}  # (column, row)
+    assert "hatched: not measured" in ax.get_xlabel()
+
+
+def test_the_colours_mean_the_same_in_every_figure() -> None:
+    low, high = (draw_accuracy_matrix(torch.full((2, 2), value), Figure().add_subplot()) for value in (0.2, 0.9))
+    assert low.get_clim() == high.get_clim() == (0, 100)
+
+
+def test_rows_are_named_after_the_task_trained_and_columns_after_the_task_tested() -> None:
+    ax = Figure().add_subplot()
+    draw_accuracy_matrix(torch.zeros(2, 2), ax)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["after task 0", "after task 1"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["task 0", "task 1"]
+    assert ax.yaxis_inverted()  # row 0 on top
+
+
+def test_the_staircase_has_a_step_for_each_trained_task_but_the_last() -> None:
+    ax = Figure().add_subplot()
+    R = torch.zeros(4, 4)
+    R[2] = math.nan
+    draw_accuracy_matrix(R, ax)
+    (stairs,) = (artist for artist in ax.collections if isinstance(artist, LineCollection))
+    assert [segment[0].tolist() for segment in stairs.get_segments()] == [[0.5, -0.5], [1.5, 0.5]]
+
+
+@pytest.mark.parametrize("n_tasks", [1, 2, 5, 10, 20])
+def test_a_number_fits_its_cell(n_tasks: int) -> None:
+    figure = Figure(figsize=figure_size(n_tasks), layout="constrained")
+    ax = figure.add_subplot()
+    figure.colorbar(draw_accuracy_matrix(torch.ones(n_tasks, n_tasks), ax), ax=ax)
+    figure.draw_without_rendering()
+    cell = ax.get_window_extent().width / n_tasks
+    assert max(text.get_window_extent().width for text in ax.texts) < 0.95 * cell

@@ -1,0 +1,69 @@
+"""Permuted scenarios: what each task shows, as a pure function of seed and task, and as Avalanche and we see it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from metaplast.data import load_digits, random_permutation
+from metaplast.errors import UserError
+from metaplast.scenarios import Scenario, permuted_digits, permuted_mnist, task_tensors
+
+
+@pytest.fixture(scope="module")
+def digits() -> Scenario:
+    return permuted_digits(n_tasks=3, seed=5)
+
+
+def permutations(scenario: Scenario) -> list[list[int]]:
+    return [task_tensors(experience).permutation.tolist() for experience in scenario.benchmark.train_stream]  # type: ignore[union-attr]
+
+
+def test_every_task_is_permuted_the_first_as_well_and_more_tasks_change_none(digits: Scenario) -> None:
+    three = permutations(digits)
+    assert list(range(64)) not in three
+    assert permutations(permuted_digits(n_tasks=5, seed=5))[:3] == three
+
+
+@pytest.mark.parametrize("stream", ["train", "test"])
+def test_training_and_testing_see_the_digits_in_the_same_order_which_its_inverse_undoes(
+    digits: Scenario, stream: str
+) -> None:
+    images, labels = load_digits(train=stream == "train")
+    for task, experience in enumerate(digits.benchmark.streams[stream]):
+        permuted, targets = task_tensors(experience).batch(slice(None))
+        restored = permuted.flatten(1)[:, random_permutation(64, 5, task).argsort()]
+        assert torch.equal(restored, images.flatten(1) / 255)
+        assert torch.equal(targets, labels)
+
+
+def test_tasks_share_their_images(digits: Scenario) -> None:
+    assert len({task_tensors(e).images.data_ptr() for e in digits.benchmark.train_stream}) == 1
+
+
+def test_permuted_mnist_has_the_sizes_of_mnist() -> None:
+    scenario = permuted_mnist(n_tasks=2, seed=0, data_dir=Path(__file__).parents[2] / "data")
+    assert (scenario.n_tasks, scenario.n_classes, scenario.input_shape) == (2, 10, (1, 28, 28))
+    assert [len(e.dataset) for e in scenario.benchmark.train_stream] == [60_000, 60_000]
+    assert [len(e.dataset) for e in scenario.benchmark.test_stream] == [10_000, 10_000]
+
+
+@pytest.mark.parametrize("make", [permuted_mnist, permuted_digits])
+@pytest.mark.parametrize(
+    ("n_tasks", "seed", "text"),
+    [
+        (0, 0, "scenario.n_tasks=0: an integer of at least 1"),
+        (-3, 0, "scenario.n_tasks=-3: an integer of at least 1"),
+        (2.5, 0, "scenario.n_tasks=2.5: an integer of at least 1"),
+        ("two", 0, "scenario.n_tasks=two: an integer of at least 1"),
+        (True, 0, "scenario.n_tasks=True: an integer of at least 1"),
+        (2, -1, "seed=-1: an integer of at least 0"),
+        (2, None, "seed=None: an integer of at least 0"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_any_data_is_looked_for(
+    make: Any, n_tasks: Any, seed: Any, text: str
+) -> None:
+    with pytest.raises(UserError, match=text):
+        make(n_tasks=n_tasks, seed=seed, data_dir="/nowhere")
