@@ -1,0 +1,76 @@
+"""From a configuration node to an object: the one place that calls Hydra's `instantiate`, which Hydra 1.4 changes."""
+
+import functools
+import inspect
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, open_dict, read_write
+
+from metaplast.errors import UserError
+
+LABELS = ("name",)  # what a summary calls the choice; no argument of its target
+
+
+def partial(node: DictConfig) -> functools.partial[Any]:
+    """Return the target of `node` with the node's settings bound, to be called with what only the run knows.
+
+    Nodes inside it that have a target are built; lists and dictionaries arrive as Python's own. Raises UserError where
+    the target is missing, cannot be imported or refuses a setting.
+
+    >>> from omegaconf import OmegaConf
+    >>> area = partial(OmegaConf.create({"_target_": "math.dist", "_args_": [[0, 0]], "name": "from the origin"}))
+    >>> area([3, 4])
+    5.0
+    """
+    key = _key_of(node)
+    if "_target_" not in node:
+        raise UserError(f"{key} has no _target_, the function or class to build it with")
+    arguments = node.copy()
+    arguments._set_parent(node._get_parent())  # interpolations look upwards
+    with read_write(arguments), open_dict(arguments):
+        for label in LABELS:
+            arguments.pop(label, None)
+    try:
+        target: functools.partial[Any] = instantiate(arguments, _partial_=True, _convert_="all")
+    except InstantiationException as error:
+        if error.__cause__ is not None and not isinstance(error.__cause__, ImportError):
+            raise error.__cause__ from None  # raised by a target inside the node, so it speaks for itself
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise UserError(f"{key}._target_={node._get_node('_target_')} cannot be used: {reason}") from error
+    return target
+
+
+def build(node: DictConfig, **extra: Any) -> Any:
+    """Call the target of `node` with the node's settings and with `extra`, which is passed on untouched.
+
+    Raises UserError where the target does not take a setting, lacks one, or refuses one itself; any other error of the
+    target comes as it was raised.
+    """
+    target = partial(node)
+    _check_arguments(node, target, extra)
+    return target(**extra)
+
+
+def _check_arguments(node: DictConfig, target: functools.partial[Any], extra: dict[str, Any]) -> None:
+    """Say in terms of the configuration what Python would say as a TypeError of a function that the user never saw."""
+    try:
+        signature = inspect.signature(target.func)
+    except ValueError:  # some built-in functions do not tell
+        return
+    key, name = _key_of(node), str(node["_target_"])
+    given = target.keywords | extra
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
+        for argument in given:
+            if argument not in signature.parameters:
+                source = f"{key}.{argument}" if argument in target.keywords else f"{argument}, given to every {key},"
+                raise UserError(f"{source} is not taken by {name}, which takes {', '.join(signature.parameters)}")
+    try:
+        signature.bind(*target.args, **given)
+    except TypeError as error:
+        raise UserError(f"{key}: {name} cannot be called: {error}") from None
+
+
+def _key_of(node: DictConfig) -> str:
+    return node._get_full_key(None) or "the configuration"

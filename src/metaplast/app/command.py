@@ -1,0 +1,128 @@
+"""The command around a run: from the arguments to an exit status, with every error of the user's said in a line.
+
+Nothing heavy is imported for `--help`, for a wrong argument or for tab completion.
+"""
+
+import functools
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metaplast.app.help import help_text
+from metaplast.app.status import FAILED, INTERRUPTED, PIPE_CLOSED, REFUSED, Carried, JobError
+from metaplast.errors import UserError
+from metaplast.threads import yield_cores
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+Task = Callable[["DictConfig", Path], Any]
+"""What a run does, given its checked configuration and the directory that is its own."""
+
+log = logging.getLogger(__name__)
+
+
+def command(task: Task, conf: Path) -> int:
+    """Answer the command line: run `task` as `conf`/train.yaml and the arguments say, and return the exit status.
+
+    Errors are shown here. A run that is stopped from outside ends in SystemExit (`metaplast.app.stop`).
+    """
+    try:
+        return _answer(task, conf, sys.argv[1:])
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return PIPE_CLOSED
+    finally:
+        _flush_stdout()
+
+
+def _answer(task: Task, conf: Path, arguments: list[str]) -> int:
+    if {"--help", "-h"} & set(arguments):
+        print(help_text(conf))
+        return 0
+    yield_cores()
+    shows_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    import hydra
+    from hydra.core.utils import env_override
+
+    try:
+        _check_options(arguments)
+        with env_override({"HYDRA_FULL_ERROR": "1"}):  # or Hydra prints errors itself, in its words
+            hydra.main(version_base="1.3", config_path=str(conf), config_name="train")(_job(task))()
+    except Carried as carried:
+        error, status = carried.__cause__ or carried, carried.status
+    except JobError as failed:
+        error, status = UserError(str(failed)), FAILED
+    except BrokenPipeError:
+        raise
+    except Exception as raised:
+        error, status = raised, REFUSED
+    else:
+        return 0
+    from metaplast.app.errors import explain
+
+    if shows_all or (status == FAILED and not isinstance(error, UserError)):
+        traceback.print_exception(error)
+    else:
+        print(explain(error, arguments, conf), file=sys.stderr)
+    return status
+
+
+def _flush_stdout() -> None:
+    """Flush what was printed while a closed pipe can still be forgiven; at exit Python would complain."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _check_options(arguments: list[str]) -> None:
+    """Refuse an unknown option in our words; argparse's would be its whole list of options."""
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> None:
+        raise UserError(f"{message}; settings come without dashes, as KEY=VALUE, and after all options (see --help)")
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[assignment, method-assign]
+    parser.parse_args(arguments)
+
+
+def _job(task: Task) -> Callable[["DictConfig"], Any]:
+    """Return `task` as Hydra calls it, with the directory taken for the time of the run."""
+
+    @functools.wraps(task)  # Hydra names a job after the file of the function inside
+    def job(config: "DictConfig") -> Any:
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+
+        from metaplast.app.check import check, warnings
+        from metaplast.app.run_directory import occupied
+        from metaplast.app.stop import stoppable
+
+        hydra_config = HydraConfig.get()
+        run_dir = Path(hydra_config.runtime.output_dir)
+        try:
+            with stoppable(run_dir), occupied(run_dir):
+                check(config)  # once more, for the jobs of sweepers that make up their values
+                for warning in warnings(config):
+                    log.warning(warning)
+                return task(config, run_dir)
+        except Exception as error:
+            if hydra_config.mode != RunMode.MULTIRUN:
+                raise Carried(FAILED) from error
+            log.error(
+                "Job %s (%s) failed: %s",
+                hydra_config.job.num,
+                hydra_config.job.override_dirname,
+                error,
+                exc_info=None if isinstance(error, UserError) else error,
+            )
+            raise JobError(f"at least one job failed, the first by: {error}") from error
+
+    return job

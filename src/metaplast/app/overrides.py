@@ -1,0 +1,23 @@
+"""The overrides of a command line, as Hydra keeps them beside the configuration that it composed from them."""
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+
+def given(config: DictConfig) -> list[str]:
+    """Return every override that `config` was composed with, as it was typed; none if Hydra's section is gone."""
+    overrides: list[str] = []
+    for kind in ("task", "hydra"):
+        node = OmegaConf.select(config, f"hydra.overrides.{kind}")
+        if isinstance(node, ListConfig):
+            # Unresolved: an override such as "m=${other}" is itself taken for an interpolation.
+            overrides += map(str, OmegaConf.to_container(node, resolve=False))  # type: ignore[arg-type]
+    return overrides
+
+
+def key_of(override: str) -> str:
+    """Return the key that `override` is about.
+
+    >>> key_of("+model.depth=3"), key_of("~logger")
+    ('model.depth', 'logger')
+    """
+    return override.lstrip("+~").partition("=")[0]

@@ -1,0 +1,152 @@
+"""One run, from a checked configuration to the files of its directory: build, fit, report."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+
+from metaplast.app.build import build, partial
+from metaplast.app.summary import description, figures, plain, versions, write_summary
+from metaplast.atomic import write_text
+from metaplast.errors import UserError
+from metaplast.nn import task_norms
+from metaplast.report import print_summary, write_curves_figure, write_matrix_csv, write_matrix_figure
+from metaplast.training.checkpoint_file import read_checkpoint
+from metaplast.training.checkpoint_io import SafeCheckpointIO
+from metaplast.training.last_checkpoint import LastCheckpoint
+from metaplast.training.learner import Learner
+from metaplast.training.metrics_file import MetricsFile
+from metaplast.training.progress import Progress
+from metaplast.training.recorder import Recorder
+from metaplast.training.schedule import Schedule
+from metaplast.training.stream import StreamDataModule
+
+CHECKPOINT = Path("checkpoints") / "last.ckpt"
+"""Where a run keeps its last state, below its directory."""
+
+
+def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
+    """Train as `config` says, leave the files of a run in `run_dir`, and return the summary.
+
+    With `config.resume` set, the run in `run_dir` goes on from its last checkpoint. Whatever ends the run early is
+    raised again, once summary.json says so. Raises UserError for what is the user's to mend.
+    """
+    if config.resume is None:
+        write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
+    summary = {**description(config), "status": "running", "run_dir": str(run_dir), "versions": versions()}
+    write_summary(run_dir, summary)
+    try:
+        summary |= _train(config, run_dir, summary)
+    except BaseException as error:
+        status = "failed" if isinstance(error, Exception) else "interrupted"
+        write_summary(run_dir, {**summary, "status": status, "error": f"{type(error).__name__}: {error}"})
+        raise
+    summary["status"] = "completed"
+    write_summary(run_dir, summary)
+    print_summary(summary)
+    return summary
+
+
+def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any]) -> dict[str, Any]:
+    """Build, fit, and write what was measured; return what there is to add to the summary."""
+    _settle(config.trainer)
+    scenario = build(config.scenario, seed=config.seed, data_dir=config.data_dir)
+    pl.seed_everything(config.seed, verbose=False)
+    schedule = Schedule(scenario.n_tasks, config.epochs_per_task, joint=config.strategy.stream == "joint")
+    network = build(
+        config.model,
+        input_shape=scenario.input_shape,
+        n_classes=scenario.n_classes,
+        n_tasks=1 if schedule.joint else scenario.n_tasks,  # a mixed batch belongs to no task
+    )
+    m = plain(config.m) if config.strategy.uses_m and config.m is not None else 0.0
+    learner = Learner(network, partial(config.strategy.optimizer), schedule, m, config.strategy.reset_optimizer)
+    data = StreamDataModule(scenario, schedule, config.batch_size, config.eval_batch_size, config.seed)
+
+    checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
+    progress = Progress(schedule, config.trainer.progress)
+    recorder = Recorder([MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint)), progress])
+    trainer = _trainer(config, run_dir, schedule, [recorder, progress])
+    try:
+        trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
+    finally:
+        if recorder.rows:  # also of a run that is cut short
+            summary = {**summary, "n_tasks": scenario.n_tasks, **_results(learner, recorder)}
+            _write_results(run_dir, learner, recorder, summary)
+    return summary
+
+
+def _settle(trainer: DictConfig) -> None:
+    """Share of the cores, quiet libraries, and a device that is there."""
+    torch.set_num_threads(trainer.threads or len(os.sched_getaffinity(0)))
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # adverts and device lines
+    # Lightning asks torch in a way that this torch has deprecated; nothing for the user to do.
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    logging.getLogger("torch.utils.cpp_extension").setLevel(
+        logging.ERROR
+    )  # that there is no CUDA, while compiling for a CPU
+    if trainer.accelerator == "gpu" and not torch.cuda.is_available():
+        raise UserError("trainer.accelerator=gpu: torch finds no GPU here; use trainer=cpu or trainer=auto")
+
+
+def _epochs_done(checkpoint: Path | None) -> int:
+    """Epochs behind the last row that a checkpoint knows of."""
+    if checkpoint is None:
+        return 0
+    rows = read_checkpoint(checkpoint)["callbacks"][Recorder.__qualname__]["rows"]
+    return int(rows[-1]["epoch"]) if rows else 0
+
+
+def _trainer(config: DictConfig, run_dir: Path, schedule: Schedule, callbacks: list[Callback]) -> pl.Trainer:
+    """One Trainer for the whole stream."""
+    every = config.trainer.checkpoint_every
+    if every:
+        callbacks = [*callbacks, LastCheckpoint(run_dir / CHECKPOINT, every)]
+    return pl.Trainer(
+        accelerator=config.trainer.accelerator,
+        devices=1,
+        precision=config.trainer.precision,
+        max_epochs=schedule.total_epochs,
+        check_val_every_n_epoch=config.measure_every,
+        # Every task is tested before any training, for the baseline of forward transfer; a resumed run has it already.
+        num_sanity_val_steps=-1 if config.resume is None else 0,
+        reload_dataloaders_every_n_epochs=1,
+        callbacks=callbacks,
+        plugins=[SafeCheckpointIO()],
+        logger=False,
+        enable_checkpointing=bool(every),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=run_dir,
+    )
+
+
+def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:
+    """What was measured, and what a reader has to know to compare it."""
+    per_task = any(norm.n_states > 1 for norm in task_norms(learner.network))
+    population = any(getattr(norm, "test_statistics", None) == "population" for norm in task_norms(learner.network))
+    told = learner.reset_optimizer or per_task or population  # the statistics are those of the task that is current
+    return {
+        **figures(learner.matrix.compute(), learner.matrix.baseline()),
+        "task_boundary_used": told and not learner.schedule.joint,
+        "task_label_used": per_task,
+        "train_seconds": round(recorder.train_seconds, 3),
+        "samples_per_second": round(recorder.samples_per_second, 1),
+    }
+
+
+def _write_results(run_dir: Path, learner: Learner, recorder: Recorder, summary: dict[str, Any]) -> None:
+    """Write the matrix and the two pictures."""
+    R, schedule = learner.matrix.compute(), learner.schedule
+    write_matrix_csv(run_dir / "accuracy_matrix.csv", R)
+    write_matrix_figure(run_dir / "accuracy_matrix.png", R, summary)
+    curves = torch.tensor([[row[f"accuracy/task_{j}"] for j in range(schedule.n_tasks)] for row in recorder.rows])
+    ends = [] if schedule.joint else [schedule.epochs_per_task * (j + 1) for j in range(schedule.n_tasks)]
+    write_curves_figure(run_dir / "accuracy_curves.png", [row["epoch"] for row in recorder.rows], curves, ends, summary)

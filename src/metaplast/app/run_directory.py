@@ -1,0 +1,62 @@
+"""The directory of a run: taken by one run alone, and held by one process at a time."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from metaplast.errors import UserError
+
+LOCK = ".lock"
+
+
+def claim(wanted: Path, key: str, named: bool) -> Path:
+    """Make and return a directory that no other run has: `wanted`, or `wanted`-1, -2, … where that is taken.
+
+    A directory that the user `named`, by the setting `key`, has no substitute: UserError if it holds anything, and
+    wherever a directory cannot be made.
+    """
+    candidates = (wanted if n == 0 else wanted.with_name(f"{wanted.name}-{n}") for n in itertools.count())
+    try:
+        for candidate in candidates:
+            if _take(candidate):
+                return candidate
+            if named:
+                break
+    except OSError as error:
+        raise UserError(f"{key}={wanted}: cannot be made: {error.strerror}") from error
+    going_on = f", or go on with the run in it by resume={wanted}" if (wanted / "config.yaml").exists() else ""
+    raise UserError(f"{key}={wanted}: is not empty; give another name{going_on}")
+
+
+def has_checkpoint(run_dir: Path) -> bool:
+    """Tell whether the run in `run_dir` left something to go on from: its last checkpoint or the one before."""
+    return any((run_dir / "checkpoints").glob("last*.ckpt"))
+
+
+def _take(directory: Path) -> bool:
+    """Make `directory` and mark it as taken, in one step that only one of several processes can do."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if any(directory.iterdir()):
+        return False
+    try:
+        (directory / LOCK).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+@contextmanager
+def occupied(run_dir: Path) -> Iterator[None]:
+    """Hold the lock of `run_dir`, so that no other process runs there; UserError where one does already."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(run_dir / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"{run_dir}: another process is running there; wait for it, or end it first") from None
+    try:
+        yield
+    finally:
+        lock.release()

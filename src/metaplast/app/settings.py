@@ -1,0 +1,97 @@
+"""What each setting may be: one table.
+
+The rules for a scenario, a model or an optimizer hang on its `_target_`, so that a choice of the user's own needs no
+entry here.
+"""
+
+from collections.abc import Mapping
+
+from metaplast.app.rule import (
+    BOOLEAN,
+    NOT_NEGATIVE,
+    NULL,
+    POSITIVE,
+    TEXT,
+    WIDTHS,
+    Rule,
+    either,
+    integer,
+    list_of,
+    number,
+    one_of,
+)
+
+METAPLASTICITY = either(NOT_NEGATIVE, list_of(NOT_NEGATIVE, "a list of such (one a weight layer)"))
+
+SETTINGS = {
+    "m": either(METAPLASTICITY, NULL),
+    "seed": integer(0, 2**32 - 1),
+    "epochs_per_task": integer(1),
+    "batch_size": integer(1),
+    "eval_batch_size": integer(1),
+    "measure_every": integer(1),
+    "data_dir": TEXT,
+    "resume": either(TEXT, NULL),
+    "strategy.uses_m": BOOLEAN,
+    "strategy.stream": one_of("sequence", "joint"),
+    "strategy.reset_optimizer": BOOLEAN,
+    "trainer.accelerator": one_of("auto", "cpu", "gpu"),
+    "trainer.threads": either(integer(1), NULL),
+    "trainer.compile": one_of("auto", True, False),
+    "trainer.precision": one_of("32-true", "bf16-mixed", "16-mixed", "64-true"),
+    "trainer.checkpoint_every": integer(0),
+    "trainer.progress": one_of("auto", "bar", "lines", "none"),
+}
+"""Every run has these."""
+
+OPTIONAL_SETTINGS = {
+    "logger.mode": one_of("offline", "online", "disabled", "shared"),
+    "logger.project": TEXT,
+    "logger.entity": either(TEXT, NULL),
+    "logger.group": either(TEXT, NULL),
+    "logger.run_name": either(TEXT, NULL),
+    "logger.tags": list_of(TEXT, "a list of texts"),
+    "logger.notes": either(TEXT, NULL),
+}
+"""Some runs have these."""
+
+NORMALIZATION = {
+    "norm": one_of("batch", "layer", "none"),
+    "norm_affine": BOOLEAN,
+    "norm_per_task": BOOLEAN,
+    "gamma_init": one_of("ones", "uniform"),
+    "test_statistics": one_of("population", "running", "batch"),
+}
+
+TARGETS: Mapping[str, Mapping[str, Rule]] = {
+    "metaplast.scenarios.permuted_mnist": {"n_tasks": integer(1)},
+    "metaplast.scenarios.permuted_digits": {"n_tasks": integer(1)},
+    "metaplast.nn.networks.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, **NORMALIZATION},
+    "metaplast.nn.networks.mlp": {"hidden": WIDTHS, **NORMALIZATION},
+    "metaplast.nn.networks.bcnn": {
+        "channels": WIDTHS,
+        "kernel_size": integer(1),
+        "padding": integer(0),
+        "init_width": POSITIVE,
+        **NORMALIZATION,
+    },
+    "metaplast.optim.MetaplasticAdam": {
+        "lr": POSITIVE,
+        "betas": list_of(number("", lambda beta: 0 <= beta < 1), "a list of two numbers >= 0 and < 1", length=2),
+        "eps": NOT_NEGATIVE,
+        "weight_decay": NOT_NEGATIVE,
+        "compiled": one_of("auto", True, False),
+    },
+}
+"""By target, every setting that it takes from a configuration."""
+
+WIDTHS_OF = {
+    "metaplast.nn.networks.bnn": "hidden",
+    "metaplast.nn.networks.mlp": "hidden",
+    "metaplast.nn.networks.bcnn": "channels",
+}
+"""By model, the list with one entry for each weight layer but the last."""
+
+GROUPS = ("scenario", "model", "strategy", "trainer", "logger")
+OPEN_SECTIONS = ("scenario", "model", "strategy", "logger")
+"""Where `+key=value` may add a setting, since a target or an interpolation may read it."""

@@ -1,0 +1,99 @@
+"""summary.json: what a run was, how it stands, and what came out; rewritten whole whenever that changes."""
+
+import json
+import math
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from metaplast.atomic import write_text
+from metaplast.metrics import average_accuracy, backward_transfer, forgetting, forward_transfer
+
+PACKAGES = ("metaplast", "torch", "pytorch-lightning", "avalanche-lib", "hydra-core", "torchmetrics", "wandb", "numpy")
+"""What a result may hang on; their versions are kept with it."""
+
+
+def description(config: DictConfig) -> dict[str, Any]:
+    """What the configuration says of a run: the choices, by name, and the settings that make runs comparable.
+
+    `m` is None where the strategy does not use it. Normalization settings that the kind chosen does not have
+    are None: no γ without an affine normalization, no test statistics without batch normalization.
+    """
+    model, strategy = config.model, config.strategy
+    norm = model.get("norm")
+    normalized = norm in ("batch", "layer")
+    affine = normalized and bool(model.get("norm_affine", True))
+    return {
+        "strategy": strategy.name,
+        "scenario": config.scenario.name,
+        "model": model.name,
+        "widths": plain(model.get("hidden", model.get("channels"))),
+        "m": plain(config.m) if strategy.uses_m else None,
+        "seed": config.seed,
+        "n_tasks": config.scenario.get("n_tasks"),
+        "epochs_per_task": config.epochs_per_task,
+        "batch_size": config.batch_size,
+        "norm": norm,
+        "norm_affine": affine,
+        "norm_per_task": normalized and strategy.stream == "sequence" and bool(model.get("norm_per_task", False)),
+        "gamma_init": model.get("gamma_init") if affine else None,
+        "test_statistics": model.get("test_statistics") if norm == "batch" else None,
+        "reset_optimizer": strategy.reset_optimizer,
+    }
+
+
+def figures(R: Tensor, baseline: Tensor) -> dict[str, Any]:
+    """The accuracy matrix (T, T), the baseline (T,) and the four figures; None for what was not measured."""
+    return {
+        "average_accuracy": _number(average_accuracy(R)),
+        "forgetting": _number(forgetting(R)),
+        "backward_transfer": _number(backward_transfer(R)),
+        "forward_transfer": _number(forward_transfer(R, baseline)),
+        "accuracy_matrix": [[_number(value) for value in row] for row in R.tolist()],
+        "accuracy_before_training": [_number(value) for value in baseline.tolist()],
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that a result may hang on, and the commit of the working tree, if any."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}, "commit": _commit()}
+
+
+def write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
+    """Write summary.json, atomically."""
+    write_text(run_dir / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """A value of a configuration as Python's own list, dictionary or number."""
+    return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _version(package: str) -> str | None:
+    if package == "metaplast":  # run from a checkout it need not be installed
+        from metaplast import __version__
+
+        return __version__
+    return version(package)
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this file lies in, with a + where files were changed since."""
+    here = Path(__file__).parent
+    try:
+        commit, changes = (
+            subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True, timeout=5).stdout
+            for arguments in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.strip() + ("+" if changes.strip() else "")

@@ -1,0 +1,27 @@
+"""Train one network on a sequence of tasks, and show how much of the old ones is left.
+
+python src/train.py strategy=meta m=1.3 scenario=pmnist
+python src/train.py --help
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metaplast.app.command import command
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+
+def train(config: "DictConfig", run_dir: Path) -> dict[str, Any]:
+    """Build what `config` names, fit it, and report in `run_dir`; return the summary."""
+    from metaplast.app.run import run  # 12 s of imports, which a wrong setting never pays
+
+    return run(config, run_dir)
+
+
+if __name__ == "__main__":
+    sys.exit(command(train, CONF))

@@ -1,0 +1,161 @@
+"""A run from configuration to files: what it leaves, that a cut run ends in the same bits, what a failed one says."""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from metaplast.app.run import CHECKPOINT, run
+from metaplast.errors import UserError
+from metaplast.report import read_matrix_csv
+from metaplast.training.checkpoint_file import read_checkpoint
+from metaplast.training.recorder import Recorder
+
+Compose = Callable[..., DictConfig]
+SMALL = ("scenario=pdigits", "scenario.n_tasks=3", "epochs_per_task=2", "logger=none", "trainer.threads=1")
+WIDTHS = {"mlp": "hidden=[16]", "bnn": "hidden=[16]", "bcnn": "channels=[4,6]"}
+FILES = {
+    "config.yaml",
+    "metrics.csv",
+    "accuracy_matrix.csv",
+    "accuracy_matrix.png",
+    "accuracy_curves.png",
+    "summary.json",
+    "checkpoints",
+}
+
+
+@pytest.fixture
+def small(composed: Compose, workplace: Path) -> Callable[..., DictConfig]:
+    """Compose a run of seconds."""
+
+    def make(*overrides: str) -> DictConfig:
+        model = next((o.removeprefix("model=") for o in overrides if o.startswith("model=")), "bnn")
+        config = composed(*SMALL, "trainer.progress=none", f"model.{WIDTHS[model]}", *overrides)
+        return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+
+    return make
+
+
+def files_of(run_dir: Path) -> dict[str, Any]:
+    """What a run measured: rows without times, the matrix, and every tensor of its last state."""
+    with (run_dir / "metrics.csv").open(encoding="utf-8") as file:
+        rows = [{k: v for k, v in row.items() if "second" not in k} for row in csv.DictReader(file)]
+    state = read_checkpoint(run_dir / CHECKPOINT)
+    return {"rows": rows, "matrix": (run_dir / "accuracy_matrix.csv").read_text("utf-8"), "state": state["state_dict"]}
+
+
+def test_a_run_leaves_its_files_and_a_summary_that_says_what_it_was(small: Compose, tmp_path: Path) -> None:
+    summary = run(small("m=1.3"), tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
+    assert summary == json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))
+    expected = {
+        "strategy": "meta", "scenario": "pdigits", "model": "bnn", "m": 1.3, "seed": 0, "n_tasks": 3, "norm": "batch",
+        "gamma_init": "uniform", "test_statistics": "population", "reset_optimizer": False, "task_boundary_used": True,
+        "task_label_used": True, "status": "completed",
+    }  # fmt: skip
+    assert {key: summary[key] for key in expected} == expected
+    R = read_matrix_csv(tmp_path / "run" / "accuracy_matrix.csv")
+    assert torch.equal(R, torch.tensor(summary["accuracy_matrix"], dtype=torch.float64))
+    assert summary["average_accuracy"] == pytest.approx(R[-1].mean().item())
+    assert all(0 <= value <= 1 for value in summary["accuracy_before_training"])
+    assert not math.isnan(summary["forward_transfer"])
+    assert OmegaConf.load(tmp_path / "run" / "config.yaml").m == 1.3
+
+
+def test_every_row_of_metrics_holds_what_the_matrix_says_at_the_end_of_a_task(small: Compose, tmp_path: Path) -> None:
+    summary = run(small(), tmp_path / "run")
+    rows = files_of(tmp_path / "run")["rows"]
+    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert [int(row["task"]) for row in rows] == [0, 0, 1, 1, 2, 2]
+    for task, row in enumerate(rows[1::2]):
+        assert [float(row[f"accuracy/task_{j}"]) for j in range(3)] == summary["accuracy_matrix"][task]
+    assert all(0 < float(row["flips/layer1"]) < 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [(), ("strategy.reset_optimizer=true", "model.test_statistics=running"), ("model.norm=layer",)],
+    ids=["population", "running-reset", "layer"],
+)
+@pytest.mark.parametrize("cut", [2, 3], ids=["at-a-task-end", "within-a-task"])
+def test_a_run_that_was_cut_and_resumed_ends_in_the_same_bits(
+    small: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], cut: int
+) -> None:
+    run(small(*overrides), tmp_path / "whole")
+    start = Recorder.on_train_epoch_start
+
+    def stop(self: Recorder, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == cut:
+            raise RuntimeError("cut")
+        start(self, trainer, pl_module)
+
+    monkeypatch.setattr(Recorder, "on_train_epoch_start", stop)
+    with pytest.raises(RuntimeError, match="cut"):
+        run(small(*overrides), tmp_path / "cut")
+    monkeypatch.setattr(Recorder, "on_train_epoch_start", start)
+    assert json.loads((tmp_path / "cut" / "summary.json").read_text("utf-8"))["status"] == "failed"
+    assert len(files_of(tmp_path / "cut")["rows"]) == cut
+
+    torch.manual_seed(99)  # whatever the process did in between must not matter
+    run(small(*overrides, f"resume={tmp_path / 'cut'}"), tmp_path / "cut")
+    whole, resumed = files_of(tmp_path / "whole"), files_of(tmp_path / "cut")
+    assert whole["rows"] == resumed["rows"]
+    assert whole["matrix"] == resumed["matrix"]
+    assert whole["state"].keys() == resumed["state"].keys()
+    assert all(torch.equal(whole["state"][name], resumed["state"][name]) for name in whole["state"])
+
+
+def test_all_tasks_at_once_measure_the_last_row_alone(small: Compose, tmp_path: Path) -> None:
+    summary = run(small("strategy=joint"), tmp_path / "run")
+    assert summary["accuracy_matrix"][:-1] == [[None] * 3] * 2
+    assert summary["average_accuracy"] > 0.3
+    assert (summary["forgetting"], summary["backward_transfer"], summary["m"]) == (None, None, None)
+    assert (summary["task_boundary_used"], summary["task_label_used"]) == (False, False)
+
+
+def test_without_norm_per_task_reset_and_population_no_label_and_no_boundary_is_used(
+    small: Compose, tmp_path: Path
+) -> None:
+    summary = run(small("model.norm=layer", "model.norm_per_task=false"), tmp_path / "run")
+    assert (summary["task_boundary_used"], summary["task_label_used"]) == (False, False)
+    assert (summary["norm"], summary["test_statistics"]) == ("layer", None)
+
+
+def test_m_may_differ_by_layer(small: Compose, tmp_path: Path) -> None:
+    assert run(small("m=[0.5,2.0]"), tmp_path / "run")["m"] == [0.5, 2.0]
+
+
+@pytest.mark.parametrize("model", ["mlp", "bcnn"])
+def test_the_other_networks_run(small: Compose, tmp_path: Path, model: str) -> None:
+    config = small(f"model={model}", "scenario.n_tasks=2", "epochs_per_task=1")
+    assert run(config, tmp_path / "run")["model"] == model
+
+
+def test_tests_may_be_rarer_than_epochs(small: Compose, tmp_path: Path) -> None:
+    often, seldom = run(small(), tmp_path / "often"), run(small("measure_every=2"), tmp_path / "seldom")
+    assert often["accuracy_matrix"] == seldom["accuracy_matrix"]
+    assert len(files_of(tmp_path / "seldom")["rows"]) == 3
+
+
+def test_a_failed_run_says_so_in_its_summary(small: Compose, tmp_path: Path) -> None:
+    config = small("scenario=pmnist", f"data_dir={tmp_path / 'file'}")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError):
+        run(config, tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))
+    assert summary["status"] == "failed"
+    assert summary["error"].startswith("UserError: ")
+
+
+def test_a_gpu_that_is_not_there_is_refused(small: Compose, tmp_path: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UserError, match=r"trainer\.accelerator=gpu: torch finds no GPU here"):
+        run(small("trainer=gpu"), tmp_path / "run")

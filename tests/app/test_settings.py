@@ -1,0 +1,27 @@
+"""The table of settings knows the arguments of our own targets, no more and no fewer."""
+
+import inspect
+from typing import get_type_hints
+
+import pytest
+
+from metaplast.app.settings import NORMALIZATION, TARGETS, WIDTHS_OF
+from metaplast.nn import networks
+from metaplast.nn.networks import NormSettings
+from metaplast.optim import MetaplasticAdam
+
+FROM_THE_RUN = {"input_shape", "n_classes", "n_tasks"}
+
+
+@pytest.mark.parametrize("name", ["bnn", "mlp", "bcnn"])
+def test_the_settings_of_a_network_are_its_arguments(name: str) -> None:
+    target = f"metaplast.nn.networks.{name}"
+    parameters = inspect.signature(getattr(networks, name)).parameters
+    assert {*TARGETS[target]} == {*parameters, *get_type_hints(NormSettings)} - FROM_THE_RUN - {"norm"} | {"norm"}
+    assert {*NORMALIZATION} == {*get_type_hints(NormSettings)}
+    assert WIDTHS_OF[target] in parameters
+
+
+def test_the_settings_of_the_optimizer_are_its_arguments() -> None:
+    parameters = inspect.signature(MetaplasticAdam).parameters
+    assert {*TARGETS["metaplast.optim.MetaplasticAdam"]} == {*parameters} - {"params", "m"}
