@@ -93,8 +93,8 @@ def test_measurements_have_to_fall_on_the_ends_of_tasks(epochs: int, every: int)
         (["batch_size=1", "model.norm=layer"], False),
         (["batch_size=1", "model=bcnn"], False),
         (["batch_size=1", "model=mlp"], True),
-        (["eval_batch_size=1"], False),
-        (["eval_batch_size=1", "model.test_statistics=batch"], True),
+        (["eval_batch_size=1", "model.test_statistics=population"], False),
+        (["eval_batch_size=1"], True),
     ],
 )
 def test_a_batch_of_one_is_refused_where_it_has_no_variance(

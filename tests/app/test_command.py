@@ -16,15 +16,15 @@ Answers = Callable[..., Any]
 
 REFUSED: list[tuple[str, str]] = [
     # a choice that is not there
-    ("scenario=nope", r"^scenario=nope: .*pdigits, pmnist"),
-    ("scenario=pmnst", r"did you mean pmnist\?.*pdigits, pmnist"),
-    ("strategy=nope", r"^strategy=nope: .*finetune, joint, meta"),
+    ("scenario=nope", r"^scenario=nope: .*pdigits.*pmnist"),
+    ("scenario=pmnst", r"did you mean pmnist\?.*pdigits.*pmnist"),
+    ("strategy=nope", r"^strategy=nope: .*finetune.*joint.*meta"),
     ("model=parts/norm", r"^model=parts/norm: .*_target_"),
     ("experiment=nope", r"^experiment=nope: .*paper, parity"),
     ("logger=tensorboard", r"^logger=tensorboard: .*none, wandb, wandb_online"),
     ("trainer=", r"^trainer=: .*auto, cpu, gpu"),
-    ("scenario=null", r"^scenario=null: .*pdigits, pmnist"),
-    ("scenario=3", r"^scenario=3: .*pdigits, pmnist"),
+    ("scenario=null", r"^scenario=null: .*pdigits.*pmnist"),
+    ("scenario=3", r"^scenario=3: .*pdigits.*pmnist"),
     ("scenario=[pmnist,pdigits]", r"^scenario: takes one choice"),
     ("~trainer", r"^trainer: takes one choice"),
     ("hydra/launcher=nope", r"^hydra/launcher=nope: .*basic"),
@@ -51,7 +51,6 @@ REFUSED: list[tuple[str, str]] = [
     ("m=inf", r"^m=inf: "),
     ("m=true", r"^m=true: "),
     ("m=", r"^m=: "),
-    ("m=null", r"^m=null: strategy=meta needs it"),
     ("m=[1,2]", r"^m=\[1,2\]: has 2 numbers.* 3 with model.hidden=\[512,512\]"),
     ("m=[1,2,-3]", r"^m=\[1,2,-3\]: "),
     ("m=${nope}", r"^m=\${nope}: .*not found"),
@@ -94,7 +93,7 @@ REFUSED: list[tuple[str, str]] = [
     ("--config-name nope", r"^nope: there is no such file"),
     # a multirun, before its first job
     ("-m m=0,abc", r"^m=abc: has to be a number"),
-    ("-m scenario=pdigits,nope", r"^scenario=nope: .*pdigits, pmnist"),
+    ("-m scenario=pdigits,nope", r"^scenario=nope: .*pdigits.*pmnist"),
     ("-m nope=1,2", r"^nope=1: there is no setting nope"),
     ("-m m=1 hydra.sweep.subdir=x seed=0,1", r"^hydra.sweep.subdir=x: two jobs"),
     ("-m m=interval(0,1)", r"INTERVAL"),

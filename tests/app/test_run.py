@@ -57,7 +57,7 @@ def test_a_run_leaves_its_files_and_a_summary_that_says_what_it_was(small: Compo
     assert summary == json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))
     expected = {
         "strategy": "meta", "scenario": "pdigits", "model": "bnn", "m": 1.3, "seed": 0, "n_tasks": 3, "norm": "batch",
-        "gamma_init": "uniform", "test_statistics": "population", "reset_optimizer": False, "task_boundary_used": True,
+        "gamma_init": "uniform", "test_statistics": "batch", "reset_optimizer": False, "task_boundary_used": True,
         "task_label_used": True, "status": "completed",
     }  # fmt: skip
     assert {key: summary[key] for key in expected} == expected
@@ -81,7 +81,11 @@ def test_every_row_of_metrics_holds_what_the_matrix_says_at_the_end_of_a_task(sm
 
 @pytest.mark.parametrize(
     "overrides",
-    [(), ("strategy.reset_optimizer=true", "model.test_statistics=running"), ("model.norm=layer",)],
+    [
+        ("model.test_statistics=population",),
+        ("strategy.reset_optimizer=true", "model.test_statistics=running"),
+        ("model.norm=layer",),
+    ],
     ids=["population", "running-reset", "layer"],
 )
 @pytest.mark.parametrize("cut", [2, 3], ids=["at-a-task-end", "within-a-task"])

@@ -8,7 +8,7 @@ import torch
 
 from metaplast.data import load_digits, random_permutation
 from metaplast.errors import UserError
-from metaplast.scenarios import Scenario, permuted_digits, permuted_mnist, task_tensors
+from metaplast.scenarios import Scenario, permuted_digits, permuted_fashion_mnist, permuted_mnist, task_tensors
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,9 @@ def test_tasks_share_their_images(digits: Scenario) -> None:
     assert len({task_tensors(e).images.data_ptr() for e in digits.benchmark.train_stream}) == 1
 
 
-def test_permuted_mnist_has_the_sizes_of_mnist() -> None:
-    scenario = permuted_mnist(n_tasks=2, seed=0, data_dir=Path(__file__).parents[2] / "data")
+@pytest.mark.parametrize("make", [permuted_mnist, pytest.param(permuted_fashion_mnist, marks=pytest.mark.slow)])
+def test_permuted_mnist_and_permuted_fashion_have_the_sizes_of_mnist(make: Any) -> None:
+    scenario = make(n_tasks=2, seed=0, data_dir=Path(__file__).parents[2] / "data")
     assert (scenario.n_tasks, scenario.n_classes, scenario.input_shape) == (2, 10, (1, 28, 28))
     assert [len(e.dataset) for e in scenario.benchmark.train_stream] == [60_000, 60_000]
     assert [len(e.dataset) for e in scenario.benchmark.test_stream] == [10_000, 10_000]

@@ -57,6 +57,16 @@ def test_our_experiences_give_their_tensors_without_a_copy_in_training_and_out_o
     assert task_tensors(scenario.benchmark.test_stream[0].eval()) is test
 
 
+def test_one_test_may_stand_for_all_tasks_but_no_other_number() -> None:
+    tasks = [TaskTensors(torch.zeros(2, 1, 2, 2, dtype=torch.uint8), torch.tensor([0, 1])) for _ in range(3)]
+    scenario = Scenario.from_tensors(tasks, tasks[:1], n_classes=2)
+    assert (scenario.n_tasks, len(scenario.benchmark.test_stream)) == (3, 1)
+    assert isinstance(scenario.benchmark, CLScenario)
+    for test in ([], tasks[:2]):
+        with pytest.raises(ValueError, match=f"3 tasks need as many tests, or a single one, not {len(test)}"):
+            Scenario.from_tensors(tasks, test, n_classes=2)
+
+
 def test_a_subset_of_a_dataset_is_seen_as_such(digits: Scenario) -> None:
     dataset = digits.benchmark.train_stream[0].dataset.subset([3, 1])
     experience = only_experience(dataset)

@@ -54,7 +54,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import lsq_linear  # type: ignore[import-untyped]  # scipy ships no type information
+from scipy.optimize import lsq_linear
 
 Array = NDArray[np.float64]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata  # type: ignore[import-untyped]  # scipy ships no type information
+from scipy.stats import rankdata
 
 from metaplast.analysis.quadratic import (
     Array,

@@ -12,7 +12,6 @@ from metaplast.app.overrides import given, key_of
 from metaplast.app.rule import Rule
 from metaplast.app.settings import (
     GROUPS,
-    METAPLASTICITY,
     OPEN_SECTIONS,
     OPTIONAL_SETTINGS,
     SETTINGS,
@@ -149,8 +148,6 @@ def _batches_of_one(config: DictConfig) -> Iterator[str]:
 
 def _wrong_m(config: DictConfig) -> Iterator[str]:
     m = _value(config, "m")
-    if m is None and config.strategy.uses_m:
-        yield f"m=null: strategy={_name(config.strategy)} needs it; it has to be {METAPLASTICITY.says}"
     widths = WIDTHS_OF.get(config.model["_target_"])
     if isinstance(m, list) and widths in config.model:
         n_layers = len(config.model[widths]) + 1

@@ -41,7 +41,7 @@ def _choice_lines(conf: Path, main: str) -> Iterator[str]:
     yield "Choices, as GROUP=CHOICE (* unless you say otherwise)"
     for group in [*(group for group in defaults if group in groups(conf)), *sorted({*groups(conf)} - {*defaults})]:
         for n, (choice, comment) in enumerate(choices(conf, group).items()):
-            start = f"  {group if n == 0 else '':11}{'*' if defaults.get(group) == choice else ' '} {choice:14}"
+            start = f"  {group if n == 0 else '':11}{'*' if defaults.get(group) == choice else ' '} {choice:18}"
             yield _line(start, re.split(r"\. (?=[A-Z])", comment)[0])
 
 

@@ -4,19 +4,22 @@ import logging
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import Logger
 
 from metaplast.app.build import build, partial
 from metaplast.app.summary import description, figures, plain, versions, write_summary
 from metaplast.atomic import write_text
 from metaplast.errors import UserError
-from metaplast.nn import task_norms
+from metaplast.nn import hidden_weights, task_norms
 from metaplast.report import print_summary, write_curves_figure, write_matrix_csv, write_matrix_figure
+from metaplast.report.caption import heading
+from metaplast.scenarios import Scenario
 from metaplast.training.checkpoint_file import read_checkpoint
 from metaplast.training.checkpoint_io import SafeCheckpointIO
 from metaplast.training.last_checkpoint import LastCheckpoint
@@ -26,6 +29,10 @@ from metaplast.training.progress import Progress
 from metaplast.training.recorder import Recorder
 from metaplast.training.schedule import Schedule
 from metaplast.training.stream import StreamDataModule
+from metaplast.training.wandb_run import NoRun, open_run
+
+if TYPE_CHECKING:
+    from metaplast.strategies.bridge import Bridge
 
 CHECKPOINT = Path("checkpoints") / "last.ckpt"
 """Where a run keeps its last state, below its directory."""
@@ -41,19 +48,29 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
         write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     summary = {**description(config), "status": "running", "run_dir": str(run_dir), "versions": versions()}
     write_summary(run_dir, summary)
+    recording = NoRun()
     try:
-        summary |= _train(config, run_dir, summary)
+        name, tags = heading(summary), [summary["strategy"], summary["scenario"], summary["model"]]
+        recording = open_run(plain(config.logger), run_dir, plain(config), name, tags)
+        if recording.view_command:
+            print(f"watch it: {recording.view_command}", flush=True)
+        summary |= _train(config, run_dir, summary, recording)
     except BaseException as error:
         status = "failed" if isinstance(error, Exception) else "interrupted"
         write_summary(run_dir, {**summary, "status": status, "error": f"{type(error).__name__}: {error}"})
+        recording.finish(exit_code=1)
         raise
     summary["status"] = "completed"
     write_summary(run_dir, summary)
+    recording.summary({key: value for key, value in summary.items() if key != "versions"})
+    recording.finish()
     print_summary(summary)
+    if recording.sync_command:
+        print(f"to upload it: {recording.sync_command}")
     return summary
 
 
-def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any]) -> dict[str, Any]:
+def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:
     """Build, fit, and write what was measured; return what there is to add to the summary."""
     _settle(config.trainer)
     scenario = build(config.scenario, seed=config.seed, data_dir=config.data_dir)
@@ -66,13 +83,16 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any]) -> dict[s
         n_tasks=1 if schedule.joint else scenario.n_tasks,  # a mixed batch belongs to no task
     )
     m = plain(config.m) if config.strategy.uses_m and config.m is not None else 0.0
-    learner = Learner(network, partial(config.strategy.optimizer), schedule, m, config.strategy.reset_optimizer)
+    bridge = _bridge(config, scenario)
+    optimizer = partial(config.strategy.optimizer)
+    learner = Learner(network, optimizer, schedule, m, config.strategy.reset_optimizer, bridge)
     data = StreamDataModule(scenario, schedule, config.batch_size, config.eval_batch_size, config.seed)
 
     checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
     progress = Progress(schedule, config.trainer.progress)
-    recorder = Recorder([MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint)), progress])
-    trainer = _trainer(config, run_dir, schedule, [recorder, progress])
+    recording.watch(hidden_weights(network))
+    recorder = Recorder([MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint)), progress, recording])
+    trainer = _trainer(config, run_dir, schedule, [recorder, progress], recording.logger)
     try:
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     finally:
@@ -82,12 +102,24 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any]) -> dict[s
     return summary
 
 
+def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
+    """The strategy's plugins, if it has any, behind what drives them."""
+    if not config.strategy.plugins:
+        return None
+    from metaplast.strategies.bridge import Bridge  # brings Avalanche's training, seconds that others need not pay
+
+    plugins = [build(node) for node in config.strategy.plugins]
+    return Bridge(plugins, scenario.benchmark, config.batch_size, config.eval_batch_size, config.epochs_per_task)
+
+
 def _settle(trainer: DictConfig) -> None:
     """Share of the cores, quiet libraries, and a device that is there."""
     torch.set_num_threads(trainer.threads or len(os.sched_getaffinity(0)))
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # adverts and device lines
-    # Lightning asks torch in a way that this torch has deprecated; nothing for the user to do.
+    # Lightning asks torch in a way that is deprecated there, and warns of steps that are not logged; rows are made
+    # by epochs here. There is nothing that a user could do about either.
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
     logging.getLogger("torch.utils.cpp_extension").setLevel(
         logging.ERROR
     )  # that there is no CUDA, while compiling for a CPU
@@ -103,7 +135,9 @@ def _epochs_done(checkpoint: Path | None) -> int:
     return int(rows[-1]["epoch"]) if rows else 0
 
 
-def _trainer(config: DictConfig, run_dir: Path, schedule: Schedule, callbacks: list[Callback]) -> pl.Trainer:
+def _trainer(
+    config: DictConfig, run_dir: Path, schedule: Schedule, callbacks: list[Callback], logger: Logger | Literal[False]
+) -> pl.Trainer:
     """One Trainer for the whole stream."""
     every = config.trainer.checkpoint_every
     if every:
@@ -119,7 +153,7 @@ def _trainer(config: DictConfig, run_dir: Path, schedule: Schedule, callbacks: l
         reload_dataloaders_every_n_epochs=1,
         callbacks=callbacks,
         plugins=[SafeCheckpointIO()],
-        logger=False,
+        logger=logger,
         enable_checkpointing=bool(every),
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -132,7 +166,9 @@ def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:
     """What was measured, and what a reader has to know to compare it."""
     per_task = any(norm.n_states > 1 for norm in task_norms(learner.network))
     population = any(getattr(norm, "test_statistics", None) == "population" for norm in task_norms(learner.network))
-    told = learner.reset_optimizer or per_task or population  # the statistics are those of the task that is current
+    plugins = learner.bridge is not None and learner.bridge.uses_boundary
+    # Population statistics are those of the task that is current, so they have to know it.
+    told = learner.reset_optimizer or per_task or population or plugins
     return {
         **figures(learner.matrix.compute(), learner.matrix.baseline()),
         "task_boundary_used": told and not learner.schedule.joint,

@@ -63,9 +63,39 @@ NORMALIZATION = {
     "test_statistics": one_of("population", "running", "batch"),
 }
 
+SPLIT = {"n_tasks": integer(1, 10), "incremental": one_of("class")}
+
+FEATURES = {"scale": one_of("std", "variance", "none"), "binarize": BOOLEAN, "file": TEXT}
+
 TARGETS: Mapping[str, Mapping[str, Rule]] = {
     "metaplast.scenarios.permuted_mnist": {"n_tasks": integer(1)},
     "metaplast.scenarios.permuted_digits": {"n_tasks": integer(1)},
+    "metaplast.scenarios.permuted_fashion_mnist": {"n_tasks": integer(1)},
+    "metaplast.scenarios.rotated_mnist": {
+        "n_tasks": integer(1),
+        "angles": either(
+            number("of degrees", lambda _: True),
+            list_of(number("of degrees", lambda _: True), "a list of such (one a task)"),
+        ),
+    },
+    "metaplast.scenarios.split_mnist": SPLIT,
+    "metaplast.scenarios.split_fashion_mnist": SPLIT,
+    "metaplast.scenarios.whole_datasets": {
+        "order": list_of(one_of("mnist", "fashion_mnist"), "a list of mnist, fashion_mnist or both")
+    },
+    "metaplast.scenarios.mnist_usps": {
+        "order": list_of(one_of("mnist", "usps"), "a list of mnist, usps or both"),
+        "n_mnist": integer(1, 60_000),
+        "n_usps": integer(1, 7_291),
+        "binarize": BOOLEAN,
+    },
+    "metaplast.scenarios.cifar10_features": {
+        "classes": list_of(
+            list_of(integer(0, 9), "a list of classes"), "a list of lists of classes (0 to 9), one a task"
+        ),
+        **FEATURES,
+    },
+    "metaplast.scenarios.cifar100_features": {"n_tasks": integer(1, 100), **FEATURES},
     "metaplast.nn.networks.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, **NORMALIZATION},
     "metaplast.nn.networks.mlp": {"hidden": WIDTHS, **NORMALIZATION},
     "metaplast.nn.networks.bcnn": {

@@ -1,8 +1,28 @@
 """Getting and checking the files of data sets, and the tensors of a task."""
 
+from metaplast.data.by_class import split_by_class
+from metaplast.data.cifar import load_cifar10, load_cifar100
 from metaplast.data.digits import load_digits
+from metaplast.data.features import SCALES, normalize_rows, read_features, write_features
 from metaplast.data.mnist import load_fashion_mnist, load_mnist
 from metaplast.data.permutation import random_permutation
+from metaplast.data.rotation import rotate
 from metaplast.data.tensors import TaskTensors
+from metaplast.data.usps import load_usps
 
-__all__ = ["TaskTensors", "load_digits", "load_fashion_mnist", "load_mnist", "random_permutation"]
+__all__ = [
+    "SCALES",
+    "TaskTensors",
+    "load_cifar10",
+    "load_cifar100",
+    "load_digits",
+    "load_fashion_mnist",
+    "load_mnist",
+    "load_usps",
+    "normalize_rows",
+    "random_permutation",
+    "read_features",
+    "rotate",
+    "split_by_class",
+    "write_features",
+]

@@ -21,7 +21,7 @@ class TaskTensors:
     """
 
     images: Tensor
-    """Base images (N, C, H, W): uint8 from 0 to 255, or floats that are taken as they are. Never written to."""
+    """Base images (N, C, H, W): uint8 from 0 to 255, or another type, taken as it is. Never written to."""
     labels: Tensor
     """Classes, int64 (N,)."""
     permutation: Tensor | None = None

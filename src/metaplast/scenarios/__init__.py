@@ -1,6 +1,27 @@
 """Streams of tasks as Avalanche benchmarks, and the tensors behind them."""
 
-from metaplast.scenarios.permuted import permuted_digits, permuted_mnist
+from metaplast.scenarios.features import cifar10_features, cifar100_features
+from metaplast.scenarios.mnist_usps import mnist_usps
+from metaplast.scenarios.permuted import permuted_digits, permuted_fashion_mnist, permuted_mnist
+from metaplast.scenarios.rotated import rotated_mnist
 from metaplast.scenarios.scenario import Scenario, task_tensors
+from metaplast.scenarios.split import split_fashion_mnist, split_mnist
+from metaplast.scenarios.stream import cifar10_stream, fashion_mnist_stream
+from metaplast.scenarios.whole import whole_datasets
 
-__all__ = ["Scenario", "permuted_digits", "permuted_mnist", "task_tensors"]
+__all__ = [
+    "Scenario",
+    "cifar10_features",
+    "cifar10_stream",
+    "cifar100_features",
+    "fashion_mnist_stream",
+    "mnist_usps",
+    "permuted_digits",
+    "permuted_fashion_mnist",
+    "permuted_mnist",
+    "rotated_mnist",
+    "split_fashion_mnist",
+    "split_mnist",
+    "task_tensors",
+    "whole_datasets",
+]

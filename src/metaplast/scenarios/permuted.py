@@ -7,10 +7,9 @@ Sources: Goodfellow et al. 2013 (arXiv 1312.6211); Kirkpatrick et al. 2017 (arXi
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from metaplast.data import TaskTensors, load_digits, load_mnist, random_permutation
-from metaplast.errors import UserError
+from metaplast.data import TaskTensors, load_digits, load_fashion_mnist, load_mnist, random_permutation
+from metaplast.scenarios.arguments import check_whole
 from metaplast.scenarios.scenario import Scenario
 
 _N_CLASSES = 10
@@ -22,9 +21,17 @@ def permuted_mnist(n_tasks: int, seed: int, data_dir: str | Path) -> Scenario:
     `n_tasks` is an integer ≥ 1, `seed` one ≥ 0; MNIST is read from `data_dir`, into which it is fetched if it is not
     there. Raises UserError for a wrong argument and for data that cannot be had.
     """
-    _check_whole("scenario.n_tasks", n_tasks, least=1)
-    _check_whole("seed", seed, least=0)
+    check_whole("scenario.n_tasks", n_tasks, least=1)
+    check_whole("seed", seed, least=0)
     train, test = (TaskTensors(*load_mnist(data_dir, train=part)) for part in (True, False))
+    return _permuted(train, test, n_tasks, seed)
+
+
+def permuted_fashion_mnist(n_tasks: int, seed: int, data_dir: str | Path) -> Scenario:
+    """Permuted Fashion-MNIST: sizes, arguments and errors as in :func:`permuted_mnist`."""
+    check_whole("scenario.n_tasks", n_tasks, least=1)
+    check_whole("seed", seed, least=0)
+    train, test = (TaskTensors(*load_fashion_mnist(data_dir, train=part)) for part in (True, False))
     return _permuted(train, test, n_tasks, seed)
 
 
@@ -33,8 +40,8 @@ def permuted_digits(n_tasks: int, seed: int, data_dir: str | Path | None = None)
 
     Arguments and errors as in :func:`permuted_mnist`; `data_dir` is not used, since scikit-learn carries the images.
     """
-    _check_whole("scenario.n_tasks", n_tasks, least=1)
-    _check_whole("seed", seed, least=0)
+    check_whole("scenario.n_tasks", n_tasks, least=1)
+    check_whole("seed", seed, least=0)
     train, test = (TaskTensors(*load_digits(train=part)) for part in (True, False))
     return _permuted(train, test, n_tasks, seed)
 
@@ -47,8 +54,3 @@ def _permuted(train: TaskTensors, test: TaskTensors, n_tasks: int, seed: int) ->
         [replace(test, permutation=permutation) for permutation in permutations],
         n_classes=_N_CLASSES,
     )
-
-
-def _check_whole(key: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"{key}={value}: an integer of at least {least} is needed.")

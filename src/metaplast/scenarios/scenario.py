@@ -17,10 +17,12 @@ class Scenario:
     """An Avalanche benchmark with the sizes that a network for it needs."""
 
     benchmark: Any
-    """Avalanche `CLScenario` with a `train_stream` and a `test_stream` of as many experiences each."""
+    """Avalanche `CLScenario` with a `train_stream` and a `test_stream` of as many experiences, or of a single one."""
     input_shape: tuple[int, int, int]
     """Shape (C, H, W) of an image."""
     n_classes: int
+    classes_of_task: Sequence[Sequence[int]] | None = None
+    """Classes that may be answered in each task, where the task is told (task-incremental); None: any, in all tasks."""
 
     @property
     def n_tasks(self) -> int:
@@ -28,12 +30,22 @@ class Scenario:
         return len(self.benchmark.train_stream)
 
     @classmethod
-    def from_tensors(cls, train: Sequence[TaskTensors], test: Sequence[TaskTensors], n_classes: int) -> "Scenario":
+    def from_tensors(
+        cls,
+        train: Sequence[TaskTensors],
+        test: Sequence[TaskTensors],
+        n_classes: int,
+        classes_of_task: Sequence[Sequence[int]] | None = None,
+    ) -> "Scenario":
         """The scenario whose task i is trained on `train[i]` and tested on `test[i]`; all task labels are 0.
+
+        A single test may stand for all tasks, where they are parts of one. Raises ValueError for any other number.
 
         Avalanche sees each task as a dataset of (image, label, task label), made sample by sample when asked for;
         :func:`task_tensors` gives the tensors themselves.
         """
+        if len(test) not in (1, len(train)):
+            raise ValueError(f"{len(train)} tasks need as many tests, or a single one, not {len(test)}")
         # imported here since it takes 15 s, which a wrong argument should not cost
         from avalanche.benchmarks import benchmark_from_datasets, with_classes_timeline, with_task_labels
         from avalanche.benchmarks.utils import DataAttribute
@@ -49,7 +61,7 @@ class Scenario:
         for stream, tasks in ((benchmark.train_stream, train), (benchmark.test_stream, test)):
             for experience, tensors in zip(stream, tasks, strict=True):
                 experience.tensors = tensors
-        return cls(benchmark, input_shape=train[0].shape, n_classes=n_classes)
+        return cls(benchmark, train[0].shape, n_classes, classes_of_task)
 
 
 def task_tensors(experience: Any) -> TaskTensors:

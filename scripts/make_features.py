@@ -1,0 +1,103 @@
+"""Features of CIFAR-10 or CIFAR-100 by a ResNet-18, for scenario=cifar10_features and scenario=cifar100_features.
+
+    python scripts/make_features.py cifar10                 # ten augmented passes; data/cifar10_features.npz, 570 MB
+    python scripts/make_features.py cifar100 --passes 1 --device cuda
+
+The images are read from data/cifar10 or data/cifar100 (their binary version), the weights, trained on ImageNet, from
+torch's cache, into which they are fetched; where there is no network, --weights names a file. On two cores ten passes
+take hours, on a GPU minutes.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Never
+
+from metaplast.errors import UserError
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the usage before them."""
+
+    def error(self, message: str) -> Never:
+        """Say what is wrong and leave with status 2."""
+        self.exit(2, f"error: {message}\n")
+
+
+def at_least_one(text: str) -> int:
+    """Read an argument that is a whole number ≥ 1."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"has to be a whole number of at least 1, but is {text!r}")
+    return int(text)
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    about, commands, notes = (__doc__ or "").split("\n\n")
+    parser = OneLineParser(
+        description=about,
+        epilog=f"{commands}\n\n{notes}",
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
+    )
+    add = parser.add_argument
+    add("dataset", choices=("cifar10", "cifar100"))
+    add("--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where data sets are kept (default data)")
+    add("--out", type=Path, metavar="FILE", help="the .npz to write (default DATASET_features.npz in --data-dir)")
+    add("--weights", type=Path, metavar="FILE", help="state dict of the ResNet-18 (default: torchvision's, fetched)")
+    add("--passes", type=at_least_one, default=10, metavar="N", help="augmented passes for training (default 10)")
+    add("--batch-size", type=at_least_one, default=250, metavar="N", help="images at a time (default 250)")
+    add("--seed", type=int, default=0, metavar="N", help="of the augmentation (default 0)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="where the network runs (default cpu)")
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace) -> Path:
+    """Make the features, write them, and return the file."""
+    out: Path = arguments.out or arguments.data_dir / f"{arguments.dataset}_features.npz"
+    if out.suffix != ".npz":
+        raise UserError(f"--out {out}: has to end in .npz")
+    try:  # now, not after hours of work
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.with_name(f".{out.name}.probe").touch()
+        out.with_name(f".{out.name}.probe").unlink()
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
+
+    import torch
+
+    from metaplast.data import load_cifar10, load_cifar100, write_features
+    from metaplast.data.resnet_features import pretrained_resnet18, resnet_features
+
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: torch finds no GPU here")
+    load = {"cifar10": load_cifar10, "cifar100": load_cifar100}[arguments.dataset]
+    (train_images, train_labels), (test_images, test_labels) = (
+        load(arguments.data_dir, train=part) for part in (True, False)
+    )
+    network = pretrained_resnet18(arguments.weights).to(arguments.device)
+    generator = torch.Generator().manual_seed(arguments.seed)
+    passes = []
+    for number in range(1, arguments.passes + 1):
+        passes.append(resnet_features(network, train_images, generator, arguments.batch_size))
+        print(f"Pass {number} of {arguments.passes} over {len(train_images)} images done", flush=True)
+    test = resnet_features(network, test_images, batch_size=arguments.batch_size)
+    try:
+        write_features(out, (torch.cat(passes), train_labels.repeat(arguments.passes)), (test, test_labels))
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
+    return out
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    try:
+        print(f"Written: {run(parse(argv))}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""CIFAR-10 and CIFAR-100 as features of a ResNet-18, their classes split into tasks that share one head.
+
+Source: Laborieux et al. 2021 (arXiv 2101.07592), Fig. 4: 512 features a row, normalized row by row, then their signs.
+(Of normalized features, only the sign of what lies above the row's mean is left, whatever they were divided by.)
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metaplast.data import SCALES, TaskTensors, normalize_rows, read_features, split_by_class
+from metaplast.errors import UserError
+from metaplast.scenarios.arguments import check_divides, check_true_or_false, check_word
+from metaplast.scenarios.scenario import Scenario
+
+VEHICLES_AND_ANIMALS = ((0, 1, 8, 9), (2, 3, 4, 5, 6, 7))
+"""CIFAR-10's vehicles (airplane, automobile, ship, truck), then its animals."""
+
+_CHUNK = 50_000
+"""Rows normalized at a time: 100 MB of floats, where all of ten augmented passes would be 1 GB, several times over."""
+
+
+def cifar10_features(
+    scale: str,
+    binarize: bool,
+    seed: int,
+    data_dir: str | Path,
+    classes: Sequence[Sequence[int]] = VEHICLES_AND_ANIMALS,
+    file: str = "cifar10_features.npz",
+) -> Scenario:
+    """CIFAR-10's features (512, 1, 1), a task for each list of classes: vehicles and animals unless said otherwise.
+
+    `classes` are lists of different labels from 0 to 9 (:func:`metaplast.data.load_cifar10` names them); those of the
+    reference, whose vehicles contain the horse, are [[0, 1, 7, 8, 9], [2, 3, 4, 5, 6]]. `scale` is what each row is
+    divided by: `std`, `variance` (the reference's) or `none`. With `binarize`, a feature is +1 if it is at least the
+    mean of its row, else -1. The features are read from `file`, a path from `data_dir` on; nothing is drawn at random:
+    `seed` is not used. Raises UserError for a wrong argument, and for a file that is missing or wrong.
+    """
+    _check_classes(classes, n_classes=10)
+    return _features(Path(data_dir).expanduser() / file, classes, 10, scale, binarize)
+
+
+def cifar100_features(
+    n_tasks: int, scale: str, binarize: bool, seed: int, data_dir: str | Path, file: str = "cifar100_features.npz"
+) -> Scenario:
+    """CIFAR-100's features (512, 1, 1), its classes in `n_tasks` tasks of as many each, in the order of their labels.
+
+    `n_tasks` divides 100; otherwise as :func:`cifar10_features`.
+    """
+    check_divides("scenario.n_tasks", n_tasks, 100)
+    width = 100 // n_tasks
+    classes = [range(first, first + width) for first in range(0, 100, width)]
+    return _features(Path(data_dir).expanduser() / file, classes, 100, scale, binarize)
+
+
+def _features(path: Path, classes: Sequence[Sequence[int]], n_classes: int, scale: str, binarize: bool) -> Scenario:
+    check_word("scenario.scale", scale, SCALES)
+    check_true_or_false("scenario.binarize", binarize)
+    train, test = (
+        split_by_class(_rows(*read_features(path, part, n_classes), scale, binarize), classes) for part in (True, False)
+    )
+    return Scenario.from_tensors(train, test, n_classes=n_classes)
+
+
+def _rows(features: Tensor, labels: Tensor, scale: str, binarize: bool) -> TaskTensors:
+    chunks = (normalize_rows(chunk, scale) for chunk in torch.split(features, _CHUNK))
+    rows = torch.cat([_signs(chunk) if binarize else chunk for chunk in chunks])
+    return TaskTensors(rows[:, :, None, None], labels)
+
+
+def _signs(rows: Tensor) -> Tensor:
+    """±1, +1 at 0, as int8: a quarter of the memory of floats."""
+    return (rows >= 0).to(torch.int8) * 2 - 1
+
+
+def _check_classes(classes: Any, n_classes: int) -> None:
+    parts = [list(part) if _is_list(part) else [] for part in classes] if _is_list(classes) else []
+    labels = [label for part in parts for label in part]
+    allowed = all(type(label) is int and 0 <= label < n_classes for label in labels)
+    if not parts or not all(parts) or not allowed or len(set(labels)) < len(labels):
+        raise UserError(
+            f"scenario.classes={classes}: a list of classes from 0 to {n_classes - 1} for each task is needed, "
+            "none of them twice."
+        )
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)

@@ -1,0 +1,47 @@
+"""Split scenarios: the classes of one data set, a few at a time.
+
+Class-incremental: one head of all classes, and nothing tells which task an image is from. Task-incremental: the task is
+told, and only its classes count as answers, in training and in testing; `Scenario.classes_of_task` says which they are.
+
+Sources: Zenke et al. 2017 (arXiv 1703.04200); van de Ven and Tolias 2019 (arXiv 1904.07734) for the two kinds.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import Tensor
+
+from metaplast.data import TaskTensors, load_fashion_mnist, load_mnist, split_by_class
+from metaplast.scenarios.arguments import check_divides, check_word
+from metaplast.scenarios.scenario import Scenario
+
+INCREMENTAL = ("class", "task")
+_N_CLASSES = 10
+
+
+def split_mnist(n_tasks: int, incremental: str, seed: int, data_dir: str | Path) -> Scenario:
+    """MNIST's ten digits in `n_tasks` tasks of as many digits each, smallest first; images (1, 28, 28) in [0, 1].
+
+    `n_tasks` is 1, 2, 5 or 10; `incremental` is `class` or `task`. MNIST is read from `data_dir`, into which it is
+    fetched if it is not there. Nothing is drawn at random: `seed` is not used. Raises UserError for a wrong argument
+    and for data that cannot be had.
+    """
+    return _split(load_mnist, n_tasks, incremental, data_dir)
+
+
+def split_fashion_mnist(n_tasks: int, incremental: str, seed: int, data_dir: str | Path) -> Scenario:
+    """Fashion-MNIST's ten classes, otherwise as :func:`split_mnist`."""
+    return _split(load_fashion_mnist, n_tasks, incremental, data_dir)
+
+
+def _split(
+    load: Callable[..., tuple[Tensor, Tensor]], n_tasks: int, incremental: str, data_dir: str | Path
+) -> Scenario:
+    check_divides("scenario.n_tasks", n_tasks, _N_CLASSES)
+    check_word("scenario.incremental", incremental, INCREMENTAL)
+    width = _N_CLASSES // n_tasks
+    classes = tuple(tuple(range(first, first + width)) for first in range(0, _N_CLASSES, width))
+    train, test = (split_by_class(TaskTensors(*load(data_dir, train=part)), classes) for part in (True, False))
+    return Scenario.from_tensors(
+        train, test, n_classes=_N_CLASSES, classes_of_task=classes if incremental == "task" else None
+    )

@@ -1,0 +1,68 @@
+"""Streams: every image is in one part, the parts follow from the seed, and there is one test."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from metaplast.errors import UserError
+from metaplast.scenarios import Scenario, cifar10_stream, fashion_mnist_stream, task_tensors
+
+DATA_DIR = Path(__file__).parents[2] / "data"
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """CIFAR-10 of 35 training images, the first pixel of each its number, and of two test images."""
+    data_dir = tmp_path_factory.mktemp("data")
+    (data_dir / "cifar10").mkdir()
+    for batch in range(5):
+        records = [bytes([i % 10, i]) + bytes(3071) for i in range(7 * batch, 7 * batch + 7)]
+        (data_dir / "cifar10" / f"data_batch_{batch + 1}.bin").write_bytes(b"".join(records))
+    (data_dir / "cifar10" / "test_batch.bin").write_bytes(bytes([3]) + bytes(3072) + bytes([1]) + bytes(3072))
+    return data_dir
+
+
+def numbers(scenario: Scenario) -> list[list[int]]:
+    """The images of each part by their number."""
+    return [task_tensors(e).images[:, 0, 0, 0].tolist() for e in scenario.benchmark.train_stream]
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 4, 35])
+def test_every_image_is_in_one_part_with_its_label(small: Path, n_parts: int) -> None:
+    scenario = cifar10_stream(n_parts=n_parts, seed=0, data_dir=small)
+    assert (scenario.n_tasks, scenario.n_classes, scenario.input_shape) == (n_parts, 10, (3, 32, 32))
+    parts = numbers(scenario)
+    assert sorted(number for part in parts for number in part) == list(range(35))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    for part, experience in zip(parts, scenario.benchmark.train_stream, strict=True):
+        assert task_tensors(experience).labels.tolist() == [number % 10 for number in part]
+    (test,) = scenario.benchmark.test_stream
+    assert task_tensors(test).labels.tolist() == [3, 1]
+
+
+def test_the_parts_follow_from_the_seed_and_share_one_copy(small: Path) -> None:
+    first, again, other = (cifar10_stream(n_parts=4, seed=seed, data_dir=small) for seed in (1, 1, 2))
+    assert numbers(first) == numbers(again)
+    assert [sorted(part) for part in numbers(first)] != [sorted(part) for part in numbers(other)]
+    tasks = [task_tensors(experience) for experience in first.benchmark.train_stream]
+    assert len({task.images.untyped_storage().data_ptr() for task in tasks}) == 1
+
+
+def test_more_parts_than_images_are_refused(small: Path) -> None:
+    with pytest.raises(UserError, match=r"scenario\.n_parts=36: an integer from 1 to 35 is needed"):
+        cifar10_stream(n_parts=36, seed=0, data_dir=small)
+
+
+@pytest.mark.slow
+def test_fashion_mnist_comes_in_sixty_parts_of_a_thousand_that_all_look_alike() -> None:
+    scenario = fashion_mnist_stream(n_parts=60, seed=0, data_dir=DATA_DIR)
+    tasks: list[Any] = [task_tensors(experience) for experience in scenario.benchmark.train_stream]
+    assert [len(task) for task in tasks] == [1000] * 60
+    assert sum((Counter(task.labels.tolist()) for task in tasks), Counter()) == dict.fromkeys(range(10), 6000)
+    for task in tasks:  # 100 ± 9.5 of each class
+        assert bool((task.labels.bincount() - 100).abs().max() < 50)
+    (test,) = scenario.benchmark.test_stream
+    assert torch.equal(task_tensors(test).labels.bincount(), torch.full((10,), 1000))

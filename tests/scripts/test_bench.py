@@ -1,0 +1,27 @@
+"""The speed that the README claims, measured again; on a machine with other work the ratios hold but for noise."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def bench(name: str, out: Path) -> dict[str, float]:
+    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), name, "--out", str(out)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    numbers: dict[str, float] = json.loads(out.read_text(encoding="utf-8"))[name]
+    return numbers
+
+
+@pytest.mark.slow
+def test_an_epoch_is_at_least_two_and_a_half_times_faster_than_avalanches_loop(tmp_path: Path) -> None:
+    assert bench("epoch", tmp_path / "bench.json")["times faster"] >= 2.5
+
+
+@pytest.mark.slow
+def test_two_trainings_share_the_cores_without_stopping_each_other(tmp_path: Path) -> None:
+    assert bench("side-by-side", tmp_path / "bench.json")["ratio"] >= 0.6
