@@ -3,6 +3,8 @@
 import csv
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,3 +165,17 @@ def test_a_gpu_that_is_not_there_is_refused(small: Compose, tmp_path: Path) -> N
         pytest.skip("there is a GPU here")
     with pytest.raises(UserError, match=r"trainer\.accelerator=gpu: torch finds no GPU here"):
         run(small("trainer=gpu"), tmp_path / "run")
+
+
+def test_the_copy_in_wandb_holds_the_rows_of_metrics_and_what_the_run_came_to(small: Compose, tmp_path: Path) -> None:
+    run(small("logger=wandb", "logger.mode=offline"), tmp_path / "run")
+    wandb = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect"]
+    inspected = subprocess.run(
+        [*wandb, "--json", str(tmp_path / "run" / "wandb" / "latest-run")], capture_output=True, text=True, check=True
+    )
+    records = [json.loads(line) for line in inspected.stdout.splitlines()]
+    items = [record["history"]["item"] for record in records if record["type"] == "history"]
+    copied = [item for item in items if "train_loss" in item]
+    rows = files_of(tmp_path / "run")["rows"]
+    assert [[item[name] for name in rows[0]] for item in copied] == [[float(v) for v in row.values()] for row in rows]
+    assert [item["task"] for item in items if "after_task/average_accuracy" in item] == [0, 1, 2]

@@ -1,0 +1,1 @@
+"""Studies that train no network on tasks: the quadratic binary problem."""

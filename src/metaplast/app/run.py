@@ -24,7 +24,7 @@ from metaplast.training.checkpoint_file import read_checkpoint
 from metaplast.training.checkpoint_io import SafeCheckpointIO
 from metaplast.training.last_checkpoint import LastCheckpoint
 from metaplast.training.learner import Learner
-from metaplast.training.metrics_file import MetricsFile
+from metaplast.training.metrics_file import MetricsFile, read_rows
 from metaplast.training.progress import Progress
 from metaplast.training.recorder import Recorder
 from metaplast.training.schedule import Schedule
@@ -90,8 +90,12 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
 
     checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
     progress = Progress(schedule, config.trainer.progress)
+    metrics = MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint))
+    if metrics.path.exists():  # W&B records a resumed run anew, from its first row on
+        for row in read_rows(metrics.path):
+            recording.write(row)
     recording.watch(hidden_weights(network))
-    recorder = Recorder([MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint)), progress, recording])
+    recorder = Recorder([metrics, progress, recording])
     trainer = _trainer(config, run_dir, schedule, [recorder, progress], recording.logger)
     try:
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)

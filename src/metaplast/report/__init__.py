@@ -7,12 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metaplast.report.curves_figure import make_curves_figure, write_curves_figure
+    from metaplast.report.curves_figure import draw_curves, make_curves_figure, write_curves_figure
     from metaplast.report.matrix_csv import read_matrix_csv, write_matrix_csv
     from metaplast.report.matrix_figure import make_matrix_figure, write_matrix_figure
     from metaplast.report.terminal import print_summary
 
 __all__ = [
+    "draw_curves",
     "make_curves_figure",
     "make_matrix_figure",
     "print_summary",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 _FILES = {
+    "draw_curves": "curves_figure",
     "make_curves_figure": "curves_figure",
     "make_matrix_figure": "matrix_figure",
     "print_summary": "terminal",

@@ -25,16 +25,26 @@ MARKED_MOMENTS = 60
 def make_curves_figure(
     epochs: Sequence[float], accuracies: Tensor, task_ends: Sequence[float], summary: Mapping[str, Any]
 ) -> Figure:
-    """Make the figure of the accuracies measured in the course of a run.
+    """Make the figure of one run: `draw_curves` below its name and its four figures, from `summary` (summary.json).
+
+    Raises ValueError if a number of moments or of tasks does not fit.
+    """
+    figure = titled_figure(9.6, 5.2, summary)
+    draw_curves(figure.add_subplot(), epochs, accuracies, task_ends)
+    return figure
+
+
+def draw_curves(ax: Axes, epochs: Sequence[float], accuracies: Tensor, task_ends: Sequence[float]) -> None:
+    """Draw the accuracies measured in the course of a run.
 
     Each task has a line in its colour, faint until the task is trained, with its last value beside it; the thick line
     is the average over the tasks seen so far, those whose training had begun. Upright lines part the tasks.
 
     Args:
+        ax: the axes to draw on.
         epochs: E moments of the stream, in epochs since its start, ascending.
         accuracies: test accuracy on each task at each of them, shape (E, T), fractions; NaN where not measured.
         task_ends: the moment at which each task's training ends, T of them; empty where all are trained at once.
-        summary: what summary.json holds, of which the run's name and its four figures are shown.
 
     Raises:
         ValueError: if a number of moments or of tasks does not fit.
@@ -50,8 +60,6 @@ def make_curves_figure(
     starts = torch.tensor([0.0, *task_ends[:-1]] if task_ends else [0.0] * n_tasks, dtype=torch.float64)
     seen = moments[:, None] > starts
 
-    figure = titled_figure(9.6, 5.2, summary)
-    ax = figure.add_subplot()
     colours = [colormaps["plasma"](0.82 * j / max(1, n_tasks - 1)) for j in range(n_tasks)]
     marker = "o" if len(epochs) <= MARKED_MOMENTS else None
     curves = [*percent.unbind(1), mean_of_seen(percent, seen)]
@@ -69,7 +77,6 @@ def make_curves_figure(
     ax.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
-    return figure
 
 
 def write_curves_figure(

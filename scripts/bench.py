@@ -1,0 +1,172 @@
+"""Measure speed, every comparison within one run, since single times on a shared machine mean little.
+
+    python scripts/bench.py                 all of it, about 5 minutes on 2 cores
+    python scripts/bench.py step            the optimizer step: literal, compiled, torch's Adam
+    python scripts/bench.py epoch           an epoch on MNIST through the platform, and through Avalanche's loop
+    python scripts/bench.py side-by-side    two trainings at once on the same cores, against one alone
+
+Prints a table for each, and writes the numbers to --out.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "src"))
+from metaplast.threads import yield_cores  # noqa: E402
+
+yield_cores()
+
+Numbers = dict[str, float]
+HIDDEN = [512, 512]
+STEP_SIZES = (401_408, 16_777_216)
+"""784 × 512, the first layer of the default network, and 4096 × 4096, the second of the paper's."""
+
+
+def bench_step(rounds: int) -> Numbers:
+    """Milliseconds of one step on one weight, by size."""
+    import torch
+    from torch import nn
+
+    from metaplast.optim import MetaplasticAdam
+
+    numbers: Numbers = {}
+    for size in STEP_SIZES:
+        weight = nn.Parameter(torch.randn(size // 512, 512))
+        weight.grad = torch.randn_like(weight)
+        steps: dict[str, Callable[[], Any]] = {
+            "literal": MetaplasticAdam([weight], m=1.35, compiled=False).step,
+            "compiled": MetaplasticAdam([weight], m=1.35, compiled=True).step,
+            "torch.optim.Adam": torch.optim.Adam([weight]).step,
+            "torch.optim.Adam, fused": torch.optim.Adam([weight], fused=True).step,
+        }
+        times: dict[str, list[float]] = {name: [] for name in steps}
+        for _ in range(rounds + 1):
+            for name, step in steps.items():
+                times[name].append(seconds(step))
+        for name in steps:
+            numbers[f"{size:,} weights, {name}, ms"] = 1000 * median(times[name][1:])  # the first one compiles
+    return numbers
+
+
+def bench_epoch(rounds: int) -> Numbers:
+    """Seconds of training an epoch of MNIST at 784-512-512-10, batch 100, by turns ours and Avalanche's loop."""
+    ours, theirs = [], []
+    train_avalanche = avalanche_epoch()
+    for _ in range(rounds):
+        ours.append(1 / epochs_a_second(run_command(epochs=3)))
+        theirs.append(train_avalanche())
+    return {
+        "metaplast, bnn, s": median(ours),
+        "Avalanche's Naive, its MLP, s": median(theirs),
+        "times faster": median(theirs) / median(ours),
+    }
+
+
+def bench_side_by_side(rounds: int) -> Numbers:
+    """Epochs a second of one training alone, and of two at once together, all free to use every core."""
+    alone, together = [], []
+    for _ in range(rounds):
+        alone.append(epochs_a_second(run_command(epochs=4)))
+        pair = [run_command(epochs=4) for _ in range(2)]
+        together.append(sum(epochs_a_second(process) for process in pair))
+    return {
+        "one alone, epochs/s": median(alone),
+        "two at once together, epochs/s": median(together),
+        "ratio": median(together) / median(alone),
+    }
+
+
+def avalanche_epoch() -> Callable[[], float]:
+    """A function that trains one epoch with Avalanche's own loop and returns its seconds."""
+    import torch
+    from avalanche.models import SimpleMLP
+    from avalanche.training.plugins import EvaluationPlugin
+    from avalanche.training.supervised import Naive
+
+    from metaplast.scenarios import permuted_mnist
+
+    experience = permuted_mnist(n_tasks=1, seed=0, data_dir=ROOT / "data").benchmark.train_stream[0]
+    network = SimpleMLP(num_classes=10, hidden_size=HIDDEN[0], hidden_layers=len(HIDDEN), drop_rate=0)
+    strategy = Naive(
+        model=network,
+        optimizer=torch.optim.Adam(network.parameters(), lr=1e-3),
+        criterion=torch.nn.CrossEntropyLoss(),
+        train_mb_size=100,
+        train_epochs=1,
+        evaluator=EvaluationPlugin(loggers=[]),
+    )
+    return lambda: seconds(lambda: strategy.train(experience, num_workers=0))
+
+
+def run_command(epochs: int) -> tuple["subprocess.Popen[bytes]", Path]:
+    """Start the user's command on one task of permuted MNIST, with the files and rows that every run leaves."""
+    run_dir = Path(tempfile.mkdtemp(prefix="metaplast-bench-")) / "run"
+    settings = [
+        "scenario.n_tasks=1",
+        f"epochs_per_task={epochs}",
+        f"model.hidden={HIDDEN}".replace(" ", ""),
+        f"data_dir={ROOT / 'data'}",
+        "logger=none",
+        "trainer=cpu",
+        f"hydra.run.dir={run_dir}",
+    ]
+    command = [sys.executable, str(ROOT / "src" / "train.py"), *settings]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL), run_dir
+
+
+def epochs_a_second(run: tuple["subprocess.Popen[bytes]", Path]) -> float:
+    """Wait for a run, and read its training speed from metrics.csv; the first epoch, which compiles, is left out."""
+    process, run_dir = run
+    if process.wait() != 0:
+        raise SystemExit(f"the run in {run_dir} failed")
+    with (run_dir / "metrics.csv").open(encoding="utf-8") as file:
+        ends = [float(row["seconds"]) for row in csv.DictReader(file)]
+    return (len(ends) - 1) / (ends[-1] - ends[0])
+
+
+def seconds(function: Callable[[], Any]) -> float:
+    """Wall-clock seconds of one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+BENCHES: dict[str, Callable[[int], Numbers]] = {
+    "step": bench_step,
+    "epoch": bench_epoch,
+    "side-by-side": bench_side_by_side,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the benches named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bench", nargs="*", choices=[*BENCHES, []], help="which to run (default: all)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median counts (default: 3)")
+    parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "bench.json", help="where the numbers go")
+    options = parser.parse_args(arguments)
+    from metaplast.atomic import write_text
+
+    results: dict[str, Numbers] = {}
+    for name in options.bench or BENCHES:
+        print(f"\n{name}: {BENCHES[name].__doc__}", flush=True)
+        results[name] = BENCHES[name](options.rounds)
+        for what, number in results[name].items():
+            print(f"  {what:48} {number:10.3f}", flush=True)
+    machine = {"cores": len(os.sched_getaffinity(0)), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
+    write_text(options.out, json.dumps({"machine": machine, **results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One `Trainer.fit` for a whole stream: learner, data module, callbacks, checkpoints."""

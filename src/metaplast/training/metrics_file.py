@@ -1,0 +1,104 @@
+"""metrics.csv: one row after every measured epoch, on the disk before training goes on; the truth of a run.
+
+The first row's names and their order are the header. Numbers are written so that they read back as the same floats.
+"""
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metaplast.atomic import write_text
+from metaplast.errors import UserError
+
+if TYPE_CHECKING:  # whoever only reads a file need not wait for torch
+    from torch import Tensor
+
+
+class MetricsFile:
+    """A file that rows are appended to.
+
+    Args:
+        path: the file; it is made with the first row.
+        epochs_done: epochs that the run has behind it: 0, or where a resumed run goes on. Rows of later epochs, which
+            will be trained again, are dropped from the file, as is a last line that a killed run left unfinished.
+
+    Raises:
+        UserError: if the file that is there cannot be read as one of ours, or cannot be written.
+    """
+
+    def __init__(self, path: Path, epochs_done: int = 0) -> None:
+        self.path = path
+        self._columns: list[str] = []
+        if path.exists():
+            self._keep_rows_until(epochs_done)
+
+    def write(self, row: Mapping[str, float | int]) -> None:
+        """Append a row and put it on the disk.
+
+        Raises:
+            ValueError: if its names are not those of the rows before, in whatever order.
+            UserError: if it cannot be written.
+        """
+        if not self._columns:
+            self._append(list(row))
+            self._columns = list(row)
+        if row.keys() != set(self._columns):
+            odd = sorted(row.keys() ^ set(self._columns))
+            raise ValueError(f"row: expected the columns of {self.path}, got or lacks {', '.join(odd)}")
+        self._append([_digits(row[column]) for column in self._columns])
+
+    def after_task(self, task: int, R: "Tensor") -> None:
+        """Nothing: the accuracies after a task are in the row of its last epoch."""
+
+    def _append(self, fields: Sequence[str]) -> None:
+        # Opened anew for each row: nothing stays open in a run that ends in an error.
+        try:
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerow(fields)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(f"metrics: {self.path} cannot be written: {error}") from error
+
+    def _keep_rows_until(self, epoch: int) -> None:
+        kept = [row for row in read_rows(self.path) if row["epoch"] <= epoch]
+        if not kept:
+            self.path.unlink()
+            return
+        self._columns = list(kept[0])
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+        write_text(self.path, "".join(lines[: 1 + len(kept)]))
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """The rows of a metrics file in their order; a last line without its end, from a killed writer, is left out.
+
+    Raises:
+        UserError: if the file cannot be read, or a line is not a row of numbers.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"metrics: {path} cannot be read: {error}") from error
+    whole = text[: text.rfind("\n") + 1]
+    header, *lines = list(csv.reader(io.StringIO(whole))) or [[]]
+    return [_row(path, number, header, line) for number, line in enumerate(lines, start=2)]
+
+
+def _row(path: Path, number: int, header: list[str], line: list[str]) -> dict[str, float]:
+    try:
+        return {column: float(field) for column, field in zip(header, line, strict=True)}
+    except ValueError:
+        raise UserError(f"metrics: line {number} of {path} is not a row of {len(header)} numbers") from None
+
+
+def _digits(value: float | int) -> str:
+    """The shortest decimal that reads back as the same number, of NumPy's numbers as well.
+
+    >>> _digits(3), _digits(0.1), _digits(float("nan"))
+    ('3', '0.1', 'nan')
+    """
+    return str(int(value)) if isinstance(value, int) else repr(float(value))

@@ -1,0 +1,71 @@
+"""The data module: it serves the task that the epoch counter says is current, every test set as a validation loader."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from metaplast.data import TaskTensors
+from metaplast.scenarios import Scenario, task_tensors
+from metaplast.training.batches import EpochBatches, TestBatches, epoch_order
+from metaplast.training.schedule import Schedule
+
+
+class StreamDataModule(pl.LightningDataModule):
+    """A whole stream of tasks for one `Trainer.fit` (with `reload_dataloaders_every_n_epochs=1`).
+
+    Args:
+        scenario: the tasks.
+        schedule: which task an epoch trains.
+        batch_size: images a training batch.
+        eval_batch_size: images a test batch.
+        seed: the order of batches follows from it, the task and the epoch.
+    """
+
+    def __init__(
+        self, scenario: Scenario, schedule: Schedule, batch_size: int, eval_batch_size: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.schedule, self.batch_size, self.eval_batch_size, self.seed = schedule, batch_size, eval_batch_size, seed
+        self.train_tasks = [task_tensors(experience) for experience in scenario.benchmark.train_stream]
+        self.test_tasks = [task_tensors(experience) for experience in scenario.benchmark.test_stream]
+
+    def setup(self, stage: str) -> None:
+        """Move the data to the device once; a batch is then an index operation there."""
+        if self.trainer is not None:
+            device = self.trainer.strategy.root_device
+            self.train_tasks = _on_device(self.train_tasks, device)
+            self.test_tasks = _on_device(self.test_tasks, device)
+
+    def current_tasks(self, epoch: int) -> list[TaskTensors]:
+        """The tasks that `epoch` trains: one, or all of a joint stream."""
+        return self.train_tasks if self.schedule.joint else [self.train_tasks[self.schedule.task(epoch)]]
+
+    def train_dataloader(self) -> Any:
+        """Batches of the current epoch; where there is a bridge, its plugins are asked for them."""
+        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        tasks = self.current_tasks(epoch)
+        n = sum(len(task) for task in tasks)
+        task, epoch_in_task = self.schedule.task(epoch), self.schedule.epoch_in_task(epoch)
+        order = epoch_order(n, self.seed, task, epoch_in_task)
+        batches = EpochBatches(tasks, self.batch_size, order.to(tasks[0].labels.device))
+        bridge = getattr(self.trainer and self.trainer.lightning_module, "bridge", None)
+        return batches if bridge is None else bridge.loader(batches, task, epoch_in_task)
+
+    def val_dataloader(self) -> list[TestBatches]:
+        """The test set of every task."""
+        return [TestBatches(task, self.eval_batch_size) for task in self.test_tasks]
+
+
+def _on_device(tasks: list[TaskTensors], device: torch.device) -> list[TaskTensors]:
+    """The tasks on `device`; tensors that tasks share (the images, as a rule) are moved once and stay shared."""
+    moved: dict[int, Tensor] = {}
+
+    def move(tensor: Tensor) -> Tensor:
+        return moved.setdefault(id(tensor), tensor.to(device))
+
+    return [
+        TaskTensors(move(t.images), move(t.labels), None if t.permutation is None else move(t.permutation))
+        for t in tasks
+    ]

@@ -1,0 +1,235 @@
+"""A run in Weights & Biases: a copy of what the run directory holds, made to be looked at.
+
+Offline unless online is asked for, it stays in RUN_DIR/wandb. Nothing here prompts, nothing waits for a network that is
+not there, and a W&B that breaks down in the middle ends no training.
+"""
+
+import contextlib
+import os
+import shlex
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from torch import Tensor
+
+from metaplast.errors import UserError
+from metaplast.metrics import average_accuracy, backward_transfer, forgetting
+from metaplast.training.wandb_server import answers, require_credentials
+
+if TYPE_CHECKING:
+    import wandb
+    from pytorch_lightning.loggers import WandbLogger
+
+MODES = ("offline", "online", "disabled", "shared")
+
+EPOCH_METRICS = (
+    "accuracy/*",
+    "average_accuracy_seen",
+    "flips/*",
+    "hidden_weights/*",
+    "samples_per_second",
+    "seconds",
+    "train_loss",
+)
+"""Drawn against `epoch`. There is no rule for everything else: of two patterns that match, W&B takes either."""
+TASK_METRICS = ("after_task/*", "accuracy_matrix")
+"""Drawn against `task`."""
+STEPS = ("epoch", "task", "step", "epoch_in_task", "trainer/global_step")
+"""Drawn against, not drawn."""
+
+INIT_SECONDS = 10.0
+"""For a server that answers, but not to the point."""
+FINISH_SECONDS = 20.0
+"""To upload what is left, a megabyte at most; then it stays on the disk."""
+
+
+class NoRun:
+    """A run that is recorded nowhere but in its directory."""
+
+    logger: "WandbLogger | Literal[False]" = False
+    """For `Trainer(logger=…)`: what a LightningModule logs by itself goes to the same run."""
+    view_command: str | None = None
+    """Shows the run in the terminal, live or later, without a server."""
+    sync_command: str | None = None
+    """Uploads the run; None where that is done already."""
+
+    def watch(self, weights: Mapping[str, Tensor]) -> None:
+        """Add histograms of these hidden weights, by layer, to every row from now on."""
+
+    def write(self, row: Mapping[str, float | int]) -> None:
+        """Keep the row of a measured epoch."""
+
+    def after_task(self, task: int, R: Tensor) -> None:
+        """Keep the accuracy matrix (T, T) as it is after `task`, and its figures over the tasks so far."""
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Keep what the run came to."""
+
+    def finish(self, exit_code: int = 0) -> None:
+        """End the run, as failed unless the exit code is 0. Call it whatever happens; a second call does nothing."""
+
+
+class WandbRun(NoRun):
+    """A run that W&B records.
+
+    Args:
+        run: a run that `wandb.init` started.
+        run_dir: the run directory it was started in.
+    """
+
+    def __init__(self, run: "wandb.Run", run_dir: Path) -> None:
+        from pytorch_lightning.loggers import WandbLogger
+
+        self._run: wandb.Run | None = run
+        self._weights: Mapping[str, Tensor] = {}
+        self._sync = f"wandb sync {shlex.quote(str(run.settings.sync_dir))}"
+        self.logger = WandbLogger(experiment=run, project=run.project, save_dir=run_dir)
+        self.view_command = f"wandb leet {shlex.quote(str(run_dir / 'wandb'))}"
+        self.sync_command = self._sync if run.offline else None
+        for name in STEPS:
+            run.define_metric(name, hidden=True)
+        for name in EPOCH_METRICS:
+            run.define_metric(name, step_metric="epoch")
+        for name in TASK_METRICS:
+            run.define_metric(name, step_metric="task")
+
+    def watch(self, weights: Mapping[str, Tensor]) -> None:
+        """Add histograms of these hidden weights, by layer, to every row from now on."""
+        self._weights = dict(weights)
+
+    def write(self, row: Mapping[str, float | int]) -> None:
+        """Log the row of a measured epoch, with histograms of the hidden weights watched."""
+        from metaplast.report.wandb_charts import weights_histogram
+
+        histograms = {f"hidden_weights/{name}": weights_histogram(hidden) for name, hidden in self._weights.items()}
+        self._log({**row, "trainer/global_step": row["step"], **histograms})
+
+    def after_task(self, task: int, R: Tensor) -> None:
+        """Log the matrix (T, T) as a picture, its figures over the tasks so far and, after the last task, tables."""
+        from metaplast.report.wandb_charts import matrix_chart, matrix_image, matrix_table
+
+        if self._run is None:
+            return
+        seen = R[: task + 1, : task + 1]
+        figures = {
+            "after_task/average_accuracy": average_accuracy(seen),
+            "after_task/forgetting": forgetting(seen),
+            "after_task/backward_transfer": backward_transfer(seen),
+        }
+        defined = {name: value for name, value in figures.items() if value == value}  # not NaN
+        self._log({"task": task, **defined, "accuracy_matrix": matrix_image(R)})
+        # Online, W&B asks the server before it takes a table, and waits for a minute where there is none any more.
+        if task == len(R) - 1 and (self._run.offline or answers(self._run.settings.base_url)):
+            self._log({"accuracy_table": matrix_table(R), "accuracy_heat_map": matrix_chart(R)})
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Keep what the run came to in W&B's summary."""
+        self._guarded(lambda run: run.summary.update(dict(values)))
+
+    def finish(self, exit_code: int = 0) -> None:
+        """End the run, as failed unless the exit code is 0. Call it whatever happens; a second call does nothing."""
+        self._guarded(lambda run: run.finish(exit_code=exit_code))
+        self._run = None
+
+    def _log(self, values: Mapping[str, Any]) -> None:
+        self._guarded(lambda run: run.log(dict(values)))
+
+    def _guarded(self, action: "Callable[[wandb.Run], object]") -> None:
+        """Do something to the run; if W&B has broken down, say so once and go on without it."""
+        import wandb
+
+        if self._run is None:
+            return
+        try:
+            action(self._run)
+        except Exception as error:  # whatever it is: its process was killed, its server sent nonsense, time is up
+            self._run = None
+            with contextlib.suppress(Exception):
+                wandb.teardown()  # so that a next run in this process starts afresh
+            warnings.warn(
+                f"W&B failed ({_line(error)}); the run directory has everything, {self._sync} uploads what W&B got",
+                stacklevel=3,
+            )
+
+
+def open_run(
+    settings: Mapping[str, Any], run_dir: Path, config: Mapping[str, Any], name: str, tags: Sequence[str] = ()
+) -> NoRun:
+    """Start recording a run as `settings` says.
+
+    Where online recording is asked for and the server cannot be reached, a warning says so and recording is offline.
+
+    Args:
+        settings: the `logger` section: `name` (`none`: no recording), `mode`, `project`, `entity`, `group`, `run_name`,
+            `tags`, `notes`.
+        run_dir: the run directory; W&B's files go to its folder `wandb`.
+        config: the resolved configuration of the run, plain values only.
+        name: what the run is called, unless `settings` has a `run_name`.
+        tags: added to those of `settings`.
+
+    Raises:
+        UserError: if there is no such mode, there are no credentials for online recording, or W&B cannot start at all.
+    """
+    if settings["name"] == "none":
+        return NoRun()
+    mode = settings["mode"]
+    if mode not in MODES:
+        raise UserError(f"logger.mode: expected one of {', '.join(MODES)}, got {mode!r}")
+    if mode == "disabled":
+        return NoRun()
+    # W&B reports on itself to its server, from offline runs, too; read when it starts.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    import wandb
+
+    arguments = {
+        "project": settings["project"],
+        "entity": settings["entity"],
+        "group": settings["group"],
+        "name": settings["run_name"] or name,
+        "tags": [*settings["tags"], *tags],
+        "notes": settings["notes"],
+        "config": dict(config),
+        "dir": str(run_dir),
+    }
+    run_dir.mkdir(parents=True, exist_ok=True)  # else W&B takes the system's temporary folder
+    if mode != "offline":
+        server = require_credentials()
+        try:
+            if answers(server):
+                return WandbRun(_init(mode, arguments), run_dir)
+            reason = "does not answer"
+        except wandb.Error as error:
+            reason = f"cannot be used ({_line(error)})"
+        run = WandbRun(_init_offline(arguments), run_dir)
+        warnings.warn(f"W&B: {server} {reason}; recording offline, upload later by: {run.sync_command}", stacklevel=2)
+        return run
+    return WandbRun(_init_offline(arguments), run_dir)
+
+
+def _init_offline(arguments: Mapping[str, Any]) -> "wandb.Run":
+    import wandb
+
+    try:
+        return _init("offline", arguments)
+    except wandb.Error as error:
+        raise UserError(f"logger: W&B cannot start ({_line(error)}); logger=none does without it") from error
+
+
+def _init(mode: Any, arguments: Mapping[str, Any]) -> "wandb.Run":
+    import wandb
+
+    quiet = wandb.Settings(
+        silent=True,
+        console="off",
+        init_timeout=INIT_SECONDS,
+        finish_timeout=FINISH_SECONDS,
+        finish_timeout_raises=True,
+    )
+    # W&B would continue a run that is still open in this process, whoever opened it.
+    return wandb.init(mode=mode, reinit="create_new", settings=quiet, **arguments)
+
+
+def _line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
