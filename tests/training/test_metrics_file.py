@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaplast.errors import UserError
-from metaplast.training.metrics_file import MetricsFile, read_rows
+from metaplast.report import read_metrics
+from metaplast.training.metrics_file import MetricsFile
 
 
 def row(epoch: int) -> dict[str, float | int]:
@@ -31,7 +32,7 @@ def test_numbers_read_back_as_the_same_floats(
     metrics = MetricsFile(tmp_path_factory.mktemp("run") / "metrics.csv")
     for a, b, c in values:
         metrics.write({"epoch": a, "x": b, "y": np.float32(c)})  # type: ignore[dict-item]
-    read = [tuple(read_row.values()) for read_row in read_rows(metrics.path)]
+    read = [tuple(read_row.values()) for read_row in read_metrics(metrics.path)]
     assert all(same(x, y) for got, wrote in zip(read, values, strict=True) for x, y in zip(got, wrote, strict=True))
 
 
@@ -82,10 +83,10 @@ def test_a_resumed_run_writes_the_file_of_a_run_that_was_never_stopped(
 
 def test_an_unfinished_last_line_is_left_out(tmp_path: Path) -> None:
     path = file_of(tmp_path / "metrics.csv", epochs=3)
-    rows, text = read_rows(path), path.read_text()
+    rows, text = read_metrics(path), path.read_text()
     for length in range(len(text)):
         path.write_text(text[:length])
-        read = read_rows(path)
+        read = read_metrics(path)
         assert read == rows[: len(read)]
         assert len(read) == max(0, text[:length].count("\n") - 1)
 
@@ -94,12 +95,12 @@ def test_an_unfinished_last_line_is_left_out(tmp_path: Path) -> None:
 def test_a_line_that_is_no_row_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "metrics.csv").write_text(content)
     with pytest.raises(UserError, match=r"line 3 of .*metrics\.csv is not a row of 2 numbers"):
-        read_rows(tmp_path / "metrics.csv")
+        read_metrics(tmp_path / "metrics.csv")
 
 
 def test_a_missing_file_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"metrics\.csv cannot be read: .*No such file"):
-        read_rows(tmp_path / "metrics.csv")
+        read_metrics(tmp_path / "metrics.csv")
 
 
 def test_a_full_disk_is_a_user_error_and_what_was_written_can_be_read(tmp_path: Path) -> None:
@@ -112,4 +113,4 @@ def test_a_full_disk_is_a_user_error_and_what_was_written_can_be_read(tmp_path: 
             metrics.write(row(3))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert [read["epoch"] for read in read_rows(path)] == [1, 2]
+    assert [read["epoch"] for read in read_metrics(path)] == [1, 2]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
@@ -17,14 +18,14 @@ from metaplast.app.summary import description, figures, plain, versions, write_s
 from metaplast.atomic import write_text
 from metaplast.errors import UserError
 from metaplast.nn import hidden_weights, task_norms
-from metaplast.report import print_summary, write_curves_figure, write_matrix_csv, write_matrix_figure
+from metaplast.report import print_summary, read_metrics, write_curves_figure, write_matrix_csv, write_matrix_figure
 from metaplast.report.caption import heading
 from metaplast.scenarios import Scenario
 from metaplast.training.checkpoint_file import read_checkpoint
 from metaplast.training.checkpoint_io import SafeCheckpointIO
 from metaplast.training.last_checkpoint import LastCheckpoint
 from metaplast.training.learner import Learner
-from metaplast.training.metrics_file import MetricsFile, read_rows
+from metaplast.training.metrics_file import MetricsFile
 from metaplast.training.progress import Progress
 from metaplast.training.recorder import Recorder
 from metaplast.training.schedule import Schedule
@@ -46,7 +47,8 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     """
     if config.resume is None:
         write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    summary = {**description(config), "status": "running", "run_dir": str(run_dir), "versions": versions()}
+    summary = {**description(config), "status": "running", "run_dir": str(run_dir)}
+    summary |= {"overrides": _overrides(), "versions": versions()}
     write_summary(run_dir, summary)
     recording = NoRun()
     try:
@@ -68,6 +70,11 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     if recording.sync_command:
         print(f"to upload it: {recording.sync_command}")
     return summary
+
+
+def _overrides() -> list[str]:
+    """What the command line set; nothing where the run was started from Python."""
+    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
 
 
 def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:
@@ -92,7 +99,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     progress = Progress(schedule, config.trainer.progress)
     metrics = MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint))
     if metrics.path.exists():  # W&B records a resumed run anew, from its first row on
-        for row in read_rows(metrics.path):
+        for row in read_metrics(metrics.path):
             recording.write(row)
     recording.watch(hidden_weights(network))
     recorder = Recorder([metrics, progress, recording])

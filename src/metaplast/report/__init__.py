@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from metaplast.report.curves_figure import draw_curves, make_curves_figure, write_curves_figure
     from metaplast.report.matrix_csv import read_matrix_csv, write_matrix_csv
     from metaplast.report.matrix_figure import make_matrix_figure, write_matrix_figure
+    from metaplast.report.metrics_csv import read_metrics
+    from metaplast.report.sweep_report import report_sweep
     from metaplast.report.terminal import print_summary
 
 __all__ = [
@@ -18,6 +20,8 @@ __all__ = [
     "make_matrix_figure",
     "print_summary",
     "read_matrix_csv",
+    "read_metrics",
+    "report_sweep",
     "write_curves_figure",
     "write_matrix_csv",
     "write_matrix_figure",
@@ -29,6 +33,8 @@ _FILES = {
     "make_matrix_figure": "matrix_figure",
     "print_summary": "terminal",
     "read_matrix_csv": "matrix_csv",
+    "read_metrics": "metrics_csv",
+    "report_sweep": "sweep_report",
     "write_curves_figure": "curves_figure",
     "write_matrix_csv": "matrix_csv",
     "write_matrix_figure": "matrix_figure",

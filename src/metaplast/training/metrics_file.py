@@ -4,7 +4,6 @@ The first row's names and their order are the header. Numbers are written so tha
 """
 
 import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from metaplast.atomic import write_text
 from metaplast.errors import UserError
+from metaplast.report.metrics_csv import read_metrics
 
 if TYPE_CHECKING:  # whoever only reads a file need not wait for torch
     from torch import Tensor
@@ -64,35 +64,13 @@ class MetricsFile:
             raise UserError(f"metrics: {self.path} cannot be written: {error}") from error
 
     def _keep_rows_until(self, epoch: int) -> None:
-        kept = [row for row in read_rows(self.path) if row["epoch"] <= epoch]
+        kept = [row for row in read_metrics(self.path) if row["epoch"] <= epoch]
         if not kept:
             self.path.unlink()
             return
         self._columns = list(kept[0])
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
         write_text(self.path, "".join(lines[: 1 + len(kept)]))
-
-
-def read_rows(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics file in their order; a last line without its end, from a killed writer, is left out.
-
-    Raises:
-        UserError: if the file cannot be read, or a line is not a row of numbers.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"metrics: {path} cannot be read: {error}") from error
-    whole = text[: text.rfind("\n") + 1]
-    header, *lines = list(csv.reader(io.StringIO(whole))) or [[]]
-    return [_row(path, number, header, line) for number, line in enumerate(lines, start=2)]
-
-
-def _row(path: Path, number: int, header: list[str], line: list[str]) -> dict[str, float]:
-    try:
-        return {column: float(field) for column, field in zip(header, line, strict=True)}
-    except ValueError:
-        raise UserError(f"metrics: line {number} of {path} is not a row of {len(header)} numbers") from None
 
 
 def _digits(value: float | int) -> str:

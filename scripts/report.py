@@ -1,0 +1,61 @@
+"""One look at many runs: the table of settings, sweep.csv, pictures, and a page that needs no network.
+
+    python scripts/report.py outputs/multirun/2026-11-24/10-00-00
+    python scripts/report.py outputs/train outputs/multirun --out outputs/report
+
+Runs are found in and below each DIR, whatever they vary; those that differ in the seed alone are averaged. It can be
+called while a sweep is going on: runs that are running, failed or were killed are listed with what is known of them.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Never
+
+from metaplast.errors import UserError
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose errors are one line, without the usage before them."""
+
+    def error(self, message: str) -> Never:
+        """Say what is wrong and leave with status 2."""
+        self.exit(2, f"error: {message}\n")
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    about, epilog = (__doc__ or "").split("\n\n", 1)
+    parser = OneLineParser(
+        description=about,
+        epilog=epilog,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
+    )
+    parser.add_argument(
+        "directories", nargs="+", type=Path, metavar="DIR", help="a run, or a folder with runs below it"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder of the report (default: the one holding every DIR)"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    arguments = parse(argv)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a sweep may be running beside it
+    from metaplast.report.sweep_report import report_sweep
+
+    try:
+        page = report_sweep(arguments.directories, arguments.out)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"page: {page}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

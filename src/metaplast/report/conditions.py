@@ -1,0 +1,51 @@
+"""What has to be said with every result, or it cannot be compared: the normalization, and what the run was told."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+
+class Conditions(NamedTuple):
+    """The conditions of a run in words; a dash where the run did not come to say them."""
+
+    normalization: str
+    boundary: str
+    """Whether training was told that a task ended."""
+    label: str
+    """Whether testing was told which task it is."""
+
+
+def conditions(summary: Mapping[str, Any]) -> Conditions:
+    """Read the conditions of a run from what summary.json holds.
+
+    >>> conditions({"norm": "batch", "norm_per_task": True, "gamma_init": "uniform", "test_statistics": "population",
+    ...             "task_boundary_used": True, "task_label_used": False})
+    Conditions(normalization='batch, per task, γ uniform, population', boundary='yes', label='no')
+    """
+    return Conditions(
+        _normalization(summary), _told(summary.get("task_boundary_used")), _told(summary.get("task_label_used"))
+    )
+
+
+def common(summaries: Iterable[Mapping[str, Any]]) -> Conditions:
+    """The conditions of one or more runs: the words where they agree; all of them, parted by slashes, where not."""
+    each = [conditions(summary) for summary in summaries]
+    return Conditions(*(" / ".join(dict.fromkeys(column)) for column in zip(*each, strict=True)))
+
+
+def _normalization(summary: Mapping[str, Any]) -> str:
+    if "norm" not in summary:
+        return "–"
+    if summary["norm"] in (None, "none"):
+        return "none"
+    gamma, statistics = summary.get("gamma_init"), summary.get("test_statistics")
+    parts = [
+        summary["norm"],
+        "per task" if summary.get("norm_per_task") else "shared",
+        f"γ {gamma}" if gamma else "",
+        statistics or "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _told(value: bool | None) -> str:
+    return "–" if value is None else "yes" if value else "no"

@@ -1,0 +1,225 @@
+"""The page of a sweep: one HTML file with its figures, settings and runs, that needs no network and no other file.
+
+`templates/sweep.html` lays it out, and takes in `sweep.css` and `sweep.js` beside it. Links lead to the files of the
+runs, by their place seen from the page.
+"""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from metaplast.atomic import write_text
+from metaplast.metrics.heatmap import figure_size
+from metaplast.report.caption import scores
+from metaplast.report.conditions import common, conditions
+from metaplast.report.inline_svg import inline_svg
+from metaplast.report.over_seeds import percent
+from metaplast.report.runs import Run
+from metaplast.report.sweep import Setting, Sweep, text
+from metaplast.report.sweep_figures import (
+    CURVES_SIZE,
+    SCORE_AXES,
+    draw_score,
+    draw_setting_curves,
+    draw_setting_matrix,
+    score_height,
+    shown,
+)
+from metaplast.report.sweep_table import SCORES, best, seconds
+from metaplast.report.terminal import heat
+
+FACTS = {
+    "strategy": "strategy",
+    "m": "m",
+    "scenario": "scenario",
+    "n_tasks": "tasks",
+    "model": "model",
+    "widths": "widths",
+    "epochs_per_task": "epochs a task",
+    "batch_size": "batch size",
+    "reset_optimizer": "optimizer reset at a task",
+}
+"""Entries of summary.json that stand at the head of the page where all runs agree, and what they are called there."""
+FILES = (
+    "accuracy_curves.png",
+    "accuracy_matrix.png",
+    "accuracy_matrix.csv",
+    "metrics.csv",
+    "config.yaml",
+    "summary.json",
+)
+"""Files of a run that the page links to."""
+UNMEASURED = dict.fromkeys(SCORES)
+
+
+def write_page(target: Path, sweep: Sweep, title: str) -> None:
+    """Write the page of `sweep` to `target`, atomically, under the heading `title`."""
+    environment = Environment(
+        loader=PackageLoader("metaplast.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("sweep.html").render(page_content(target.parent, sweep, title))
+    write_text(target, page)
+
+
+def page_content(folder: Path, sweep: Sweep, title: str) -> dict[str, Any]:
+    """What the template is filled with, for a page that lies in `folder`."""
+    anchors = {id(run): f"run-{index}" for index, run in enumerate(sweep.runs)}
+    drawn = shown(sweep)
+    statuses = [run.status for run in sweep.runs]
+    return {
+        "title": title,
+        "made": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        "statuses": {status: statuses.count(status) for status in dict.fromkeys(sorted(statuses))},
+        "facts": dict(_facts(sweep)),
+        "differing": _differing(sweep),
+        "axis": None if sweep.axis is None else sweep.name(sweep.axis),
+        "figures": list(_figures(sweep)) if drawn else [],
+        "settings": [_setting(index, setting, anchors) for index, setting in enumerate(drawn)],
+        "left_out": sum(bool(setting.completed) for setting in sweep.settings) - len(drawn),
+        "table": _table(sweep),
+        "keys": [sweep.name(key) for key in sweep.keys],
+        "scores": {head.removesuffix(", %"): better for head, better in SCORES.values()},
+        "runs": [_run(run, sweep, folder, anchors[id(run)]) for run in sweep.runs],
+    }
+
+
+def _facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
+    """What all runs have in common, so that it need not stand in the table of runs."""
+    told = [run.summary for run in sweep.runs if "strategy" in run.summary]
+    for key, name in FACTS.items():
+        values = {text(summary.get(key)) for summary in told}
+        if len(values) == 1 and (value := values.pop()) != "–":
+            yield name, value
+    measured = [run.summary for run in sweep.runs if run.completed]
+    if measured:
+        alike = common(measured)
+        yield "normalization", alike.normalization
+        yield "task boundary used in training", alike.boundary
+        yield "task label used in testing", alike.label
+
+
+def _differing(sweep: Sweep) -> list[str]:
+    """The conditions that are not those of every completed run: such runs are no like for like."""
+    each = {conditions(run.summary) for run in sweep.runs if run.completed}
+    names = ("normalization", "use of the task boundary in training", "use of the task label in testing")
+    return [name for name, values in zip(names, zip(*each, strict=True), strict=False) if len(set(values)) > 1]
+
+
+def _figures(sweep: Sweep) -> Iterator[dict[str, Any]]:
+    against = "by setting" if sweep.axis is None else f"against {sweep.name(sweep.axis)}"
+    for key, words in SCORE_AXES.items():
+        title = f"{words.partition(',')[0]} {against}".capitalize()
+        size = 4.8, score_height(sweep)
+        yield {"title": title, "svg": inline_svg(key, title, size, partial(draw_score, sweep=sweep, key=key))}
+
+
+def _table(sweep: Sweep) -> dict[str, Any]:
+    """The table of settings: each cell as shown, and what it is sorted by."""
+    rows = []
+    for setting in sweep.settings:
+        spreads = [setting.over_seeds(key) for key in SCORES]
+        rows.append(
+            [
+                *((text(value), _plain(value)) for value in setting.values.values()),
+                (setting.seeds, len(setting.completed)),
+                *((percent(spread), _plain(float(spread.mean))) for spread in spreads),
+                (seconds(setting), _plain(float(setting.over_seeds("train_seconds").mean))),
+            ]
+        )
+    return {
+        "keys": [sweep.name(key) for key in (sweep.settings[0].values if sweep.settings else ())],
+        "scores": [f"{head} {better}" for head, better in SCORES.values()],
+        "rows": rows,
+        "best": best(sweep),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A value to sort by: nothing where there is none."""
+    return "" if value is None or value != value else value
+
+
+def _setting(index: int, setting: Setting, anchors: Mapping[int, str]) -> dict[str, Any]:
+    n_tasks = max(len(run.summary["accuracy_matrix"]) for run in setting.completed)
+    curves, matrix = (
+        inline_svg(f"{draw.__name__}-{index}", f"{about}: {setting.label}", size, partial(draw, setting=setting))
+        for about, size, draw in (
+            ("Test accuracy on every task over the stream", CURVES_SIZE, draw_setting_curves),
+            ("Accuracy matrix, mean over seeds", figure_size(n_tasks), draw_setting_matrix),
+        )
+    )
+    return {
+        "label": setting.label,
+        "seeds": setting.seeds,
+        "scores": [(head.removesuffix(", %"), percent(setting.over_seeds(key))) for key, (head, _) in SCORES.items()],
+        "seconds": seconds(setting),
+        "conditions": common(run.summary for run in setting.completed),
+        "runs": [(text(run.seed), anchors[id(run)], run.status) for run in setting.runs],
+        "curves": curves,
+        "matrix": matrix,
+    }
+
+
+def _run(run: Run, sweep: Sweep, folder: Path, anchor: str) -> dict[str, Any]:
+    place = os.path.relpath(run.path, folder)
+    alone = {**{key: run.settings.get(key) for key in sweep.keys}, "seed": run.seed}
+    values = {sweep.name(key): value for key, value in alone.items()}
+    return {
+        "name": place,
+        "anchor": anchor,
+        "status": run.status,
+        "error": run.error,
+        "values": [(name, text(value), _plain(value)) for name, value in values.items()],
+        "scores": [
+            (score.short_name, score.value.removesuffix(" %"), _plain(run.summary.get(key)))
+            for key, score in zip(SCORES, scores(UNMEASURED | dict(run.summary)), strict=True)
+        ],
+        "conditions": conditions(run.summary),
+        "seconds": run.summary.get("train_seconds", ""),
+        "tokens": " ".join(_tokens(run, place, values)).lower(),
+        "overrides": None if run.overrides is None else shlex.join(run.overrides),
+        "singled_out": shlex.join(
+            f"{key.removesuffix('.name')}={value}" for key, value in alone.items() if value is not None
+        ),
+        "config": run.config,
+        "matrix": [[_cell(value) for value in row] for row in run.summary.get("accuracy_matrix") or []],
+        "versions": run.summary.get("versions") or {},
+        "files": [(name, quote(f"{place}/{name}")) for name in FILES if (run.path / name).exists()],
+    }
+
+
+def _tokens(run: Run, place: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """The words that the filter of the page finds a run by; those of the form name=value it takes as a whole."""
+    yield place
+    told = conditions(run.summary)
+    named = {
+        **values,
+        "status": run.status,
+        "norm": run.summary.get("norm"),
+        "boundary": told.boundary,
+        "label": told.label,
+    }
+    for name, value in named.items():
+        yield f"{name}={text(value)}".replace(" ", "")
+    yield from (run.overrides or [])
+    yield run.error or ""
+
+
+def _cell(value: float | None) -> tuple[str, str, str]:
+    """An accuracy in percent, and the colours of its cell's paper and ink."""
+    if value is None:
+        return "–", "transparent", "inherit"
+    style = heat(value)
+    paper, ink = style.bgcolor, style.color
+    return f"{100 * value:.1f}", paper.triplet.hex if paper and paper.triplet else "", ink.name if ink else ""

@@ -1,0 +1,51 @@
+"""The look at many runs in one call: the table printed; sweep.csv, three pictures and the page written."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from metaplast.errors import UserError
+from metaplast.report.runs import find_runs
+
+
+def report_sweep(directories: Sequence[Path], out: Path | None = None, console: Console | None = None) -> Path:
+    """Report on all runs in and below `directories` as they stand now, whether a sweep is over or going on.
+
+    Args:
+        directories: where to look for runs, one at least.
+        out: folder of the report, made where it is missing; by default the one that holds all `directories`.
+        console: where to print; by default standard output.
+
+    Returns:
+        The page, sweep.html. Beside it lie sweep.csv and, once a run is completed, sweep_scores.png, sweep_curves.png
+        and sweep_matrices.png.
+
+    Raises:
+        UserError: if a directory is none, if there is no run, or if `out` cannot be written to.
+    """
+    runs = find_runs(directories)
+    # Seconds of imports, which a wrong directory need not wait for.
+    from metaplast.report.page import write_page
+    from metaplast.report.sweep import make_sweep
+    from metaplast.report.sweep_figures import write_figures
+    from metaplast.report.sweep_table import print_sweep, write_sweep_csv
+
+    together = Path(os.path.commonpath([directory.resolve() for directory in directories]))
+    folder = out or _as_given(directories, together)
+    sweep = make_sweep(runs)
+    print_sweep(sweep, console)
+    page = folder / "sweep.html"
+    try:
+        write_sweep_csv(folder / "sweep.csv", sweep)
+        write_figures(folder, sweep)
+        write_page(page, sweep, title="/".join(together.parts[-2:]).lstrip("/"))
+    except OSError as error:
+        raise UserError(f"--out={folder}: cannot be written to: {error.strerror}; give a folder that can") from error
+    return page
+
+
+def _as_given(directories: Sequence[Path], together: Path) -> Path:
+    """The folder that holds all directories: a single one stays as the user wrote it."""
+    return directories[0] if len(directories) == 1 else together

@@ -1,0 +1,1 @@
+"""What fights forgetting beside the optimizer: Avalanche's plugins under Lightning, corrected where they are wrong."""

@@ -1,0 +1,55 @@
+"""Averaged GEM: a gradient that would raise the loss on samples from memory loses its part along their gradient."""
+
+import random
+from typing import Any
+
+import torch
+from avalanche.training.plugins import AGEMPlugin
+from torch import Tensor
+
+from metaplast.strategies.memory import Memory, columns_of
+
+
+class AGEM(AGEMPlugin):  # type: ignore[misc]
+    """`AGEMPlugin` of Avalanche with its memory as tensors, by which a run can be resumed anywhere.
+
+        g ← g − (gᵀr / rᵀr) r    where gᵀr < 0       r: gradient of the loss on samples of all earlier experiences
+
+    Avalanche's memory is read sample by sample through an endless iterator, which no checkpoint can hold.
+
+    Args:
+        patterns_per_experience: samples kept of each experience.
+        sample_size: samples that r is taken on, divided among the experiences.
+
+    Source: Chaudhry et al. 2019 (arXiv 1812.00420), equation 11.
+    """
+
+    def __init__(self, patterns_per_experience: int, sample_size: int) -> None:
+        super().__init__(patterns_per_experience, sample_size)
+        self.buffers: list[Memory] = []
+
+    def update_memory(self, dataset: Any, *args: Any, **kwargs: Any) -> None:
+        """Keep a random choice of the samples of an experience."""
+        indices = random.sample(range(len(dataset)), min(len(dataset), self.patterns_per_experience))
+        self._remember([*(memory.columns for memory in self.buffers), columns_of(dataset.subset(indices))])
+
+    def _remember(self, experiences: list[list[Tensor]]) -> None:
+        batch_size = max(1, self.sample_size // max(1, len(experiences)))
+        self.buffers = [Memory(columns, batch_size) for columns in experiences]
+
+    def sample_from_memory(self) -> list[Tensor]:
+        """Images, labels and task labels, as many from each experience."""
+        return [torch.cat(parts) for parts in zip(*(memory.draw() for memory in self.buffers), strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The samples of every experience, and what is left of the current round through each."""
+        return {
+            "experiences": [memory.columns for memory in self.buffers],
+            "orders": [memory.order for memory in self.buffers],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a :meth:`state_dict`."""
+        self._remember([[column.cpu() for column in columns] for columns in state["experiences"]])
+        for memory, order in zip(self.buffers, state["orders"], strict=True):
+            memory.order = order.cpu()

@@ -1,0 +1,22 @@
+"""The words for the conditions under which a run was measured."""
+
+from typing import Any
+
+from metaplast.report.conditions import common, conditions
+
+
+def test_a_run_that_says_nothing_has_dashes() -> None:
+    assert conditions({}) == ("–", "–", "–")
+
+
+def test_no_normalization_is_none_and_a_setting_that_a_kind_lacks_is_left_out() -> None:
+    assert conditions({"norm": "none", "gamma_init": None}).normalization == "none"
+    assert conditions({"norm": "layer", "gamma_init": "ones", "test_statistics": None}).normalization == (
+        "layer, shared, γ ones"
+    )
+
+
+def test_runs_that_disagree_are_said_in_full(summary: dict[str, Any]) -> None:
+    other = {**summary, "task_label_used": False}
+    assert common([summary, summary]) == conditions(summary)
+    assert common([summary, other, summary]).label == "yes / no"

@@ -1,0 +1,97 @@
+"""What differs between runs, and the groups and lines that follow from it, whatever key was varied."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metaplast.report.runs import Run, Value, read_run
+from metaplast.report.sweep import Sweep, make_sweep, varying
+
+LayRun = Callable[..., Path]
+
+
+def run(**settings: Value) -> Run:
+    """A run with these settings; a double underscore stands for a dot."""
+    return Run(Path("r"), "completed", None, {}, {key.replace("__", "."): value for key, value in settings.items()}, "")
+
+
+def sweep_of(*settings: Mapping[str, Value]) -> Sweep:
+    return make_sweep([run(**one) for one in settings])
+
+
+def labels(sweep: Sweep) -> list[str]:
+    return [setting.label for setting in sweep.settings]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 2)] * 3), min_size=1, max_size=12))
+def test_runs_share_a_setting_exactly_if_they_are_alike_but_for_the_seed(rows: list[tuple[int, ...]]) -> None:
+    runs = [run(m=m, lr=lr, seed=seed) for m, lr, seed in rows]
+    sweep = make_sweep(runs)
+    placed = [(one.settings["m"], one.settings["lr"]) for setting in sweep.settings for one in setting.runs]
+    assert len(sweep.settings) == len({(m, lr) for m, lr, _ in rows})
+    assert len(placed) == len(rows)
+    for setting in sweep.settings:
+        assert len({(one.settings["m"], one.settings["lr"]) for one in setting.runs}) == 1
+
+
+@given(st.permutations([0, 0.5, 1, 2, None]))
+def test_settings_stand_in_the_order_of_their_values(values: Iterable[float | None]) -> None:
+    sweep = sweep_of(*({"m": m, "seed": 0} for m in values))
+    assert [setting.values["m"] for setting in sweep.settings] == [None, 0, 0.5, 1, 2]
+
+
+def test_the_seed_is_no_setting() -> None:
+    sweep = sweep_of({"m": 1, "seed": 0}, {"m": 1, "seed": 1})
+    assert sweep.keys == []
+    assert [len(setting.runs) for setting in sweep.settings] == [2]
+    assert labels(sweep) == ["m = 1"]
+
+
+def test_what_comes_with_a_name_is_no_setting_of_its_own() -> None:
+    ewc: dict[str, Value] = {"strategy.name": "ewc", "strategy.lambda": 5, "m": None}
+    meta: dict[str, Value] = {"strategy.name": "meta", "strategy.lambda": None, "m": 2}
+    assert varying([ewc, meta]) == ["strategy.name"]
+    assert varying([ewc, meta, {**meta, "m": 1}]) == ["strategy.name", "m"]
+    assert varying([ewc, meta, {**ewc, "strategy.lambda": 50}]) == ["strategy.name", "strategy.lambda"]
+
+
+def test_m_is_the_axis_wherever_it_varies_and_else_the_first_key_of_numbers() -> None:
+    assert sweep_of({"lr": 1, "m": 0}, {"lr": 2, "m": 1}).axis == "m"
+    assert sweep_of({"norm": "batch", "on": True, "lr": 1}, {"norm": "layer", "on": False, "lr": 2}).axis == "lr"
+    assert sweep_of({"norm": "batch", "on": True}, {"norm": "layer", "on": False}).axis is None
+    assert sweep_of({"m": "[0, 1]"}, {"m": 1}).axis is None  # one a layer stands nowhere on a line of numbers
+
+
+def test_each_combination_of_the_other_keys_is_a_line_and_what_has_no_m_is_in_its_own() -> None:
+    sweep = sweep_of(
+        *({"strategy__name": "meta", "m": m, "model__hidden": h} for m in (0, 1) for h in ("[8]", "[16]")),
+        {"strategy__name": "finetune", "m": None, "model__hidden": "[8]"},
+    )
+    assert {name: [setting.values["m"] for setting in line] for name, line in sweep.series().items()} == {
+        "finetune · hidden = [8]": [None],
+        "meta · hidden = [8]": [0, 1],
+        "meta · hidden = [16]": [0, 1],
+    }
+
+
+def test_a_single_line_bears_no_name() -> None:
+    assert list(sweep_of({"m": 0}, {"m": 1}).series()) == [""]
+
+
+def test_keys_with_one_ending_are_shown_in_full() -> None:
+    sweep = sweep_of(
+        {"a__lr": 1, "b__lr": 1, "m": 0}, {"a__lr": 2, "b__lr": 2, "m": 0}, {"a__lr": 1, "b__lr": 2, "m": 0}
+    )
+    assert labels(sweep)[0] == "a.lr = 1 · b.lr = 1"
+
+
+def test_only_completed_runs_count_and_a_run_that_left_no_settings_is_in_none(tmp_path: Path, lay_run: LayRun) -> None:
+    runs = [read_run(lay_run(tmp_path / str(seed), seed=seed)) for seed in range(3)]
+    runs += [read_run(lay_run(tmp_path / "3", "failed", seed=3)), run()]
+    sweep = make_sweep(runs)
+    [setting] = sweep.settings
+    assert setting.seeds == "3 of 4"
+    assert setting.over_seeds("average_accuracy").n == 3
+    assert len(sweep.runs) == 5

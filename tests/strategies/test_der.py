@@ -1,0 +1,35 @@
+"""DER as a plugin is Avalanche's strategy of that name."""
+
+import pytest
+import torch
+from avalanche.training import supervised
+from torch import nn
+
+from metaplast.analysis import two_loops
+from metaplast.analysis.plugin_table import plain
+from metaplast.analysis.two_loops import LR, SIZES, OurBatches, difference, small_digits, through_avalanche
+from metaplast.strategies.der import DER
+
+
+class TheirDER(OurBatches, supervised.DER):  # type: ignore[misc]
+    """Avalanche's strategy on our batches."""
+
+
+@pytest.mark.parametrize("settings", [(60, 20, 0.3, 0.7), (60, None, 0.1, 0.0), (30, 45, 1.0, 1.0)])
+def test_it_has_the_trajectory_of_avalanches_strategy(settings: tuple[int, int | None, float, float]) -> None:
+    scenario = small_digits()
+    two_loops.seed()
+    network = plain()
+    strategy = TheirDER(
+        model=network,
+        optimizer=torch.optim.SGD(network.parameters(), lr=LR),
+        criterion=nn.CrossEntropyLoss(),
+        **dict(zip(("mem_size", "batch_size_mem", "alpha", "beta"), settings, strict=True)),
+        **SIZES,
+    )
+    two_loops.seed()
+    two_loops.run(strategy, scenario)
+    ours = through_avalanche(plain, lambda *_: [DER(*settings)], scenario)
+    assert difference(ours, dict(network.state_dict())) == 0
+    rehearses = settings[1] != 45  # more than the memory holds
+    assert (difference(ours, through_avalanche(plain, lambda *_: [], scenario)) > 1e-3) is rehearses

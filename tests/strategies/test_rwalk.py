@@ -1,0 +1,39 @@
+"""RWalk differs from Avalanche's by its state and by the mode that the network is trained in."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from avalanche.training.plugins import RWalkPlugin
+from torch import nn
+
+from metaplast.analysis.plugin_table import plain
+from metaplast.analysis.two_loops import difference, small_digits, through_avalanche
+from metaplast.nn import mlp
+from metaplast.strategies.rwalk import RWalk
+
+
+def with_batch_norm() -> nn.Module:
+    return mlp((1, 8, 8), 10, hidden=[16], norm="batch", norm_per_task=False, test_statistics="running")
+
+
+@pytest.mark.parametrize(("network", "same"), [(plain, True), (with_batch_norm, False)])
+def test_it_trains_as_avalanches_does_where_modes_make_no_difference(
+    network: Callable[[], nn.Module], same: bool
+) -> None:
+    scenario = small_digits()
+    theirs = through_avalanche(network, lambda *_: [RWalkPlugin(1.0, 0.8, 5)], scenario)
+    ours = through_avalanche(network, lambda *_: [RWalk(1.0, 0.8, 5)], scenario)
+    assert (difference(ours, theirs) == 0) is same
+
+
+@pytest.mark.parametrize(("kind", "training"), [(RWalkPlugin, False), (RWalk, True)])
+def test_the_network_is_trained_in_training_mode(kind: type[Any], training: bool) -> None:
+    modes = []
+
+    class Watching(kind):  # type: ignore[misc]
+        def before_forward(self, strategy: Any, **kwargs: Any) -> None:
+            modes.append(strategy.model.training)
+
+    through_avalanche(plain, lambda *_: [Watching()], small_digits())
+    assert set(modes) == {training}
