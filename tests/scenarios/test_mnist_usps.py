@@ -15,6 +15,7 @@ DATA_DIR = Path(__file__).parents[2] / "data"
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Real MNIST, and 12 training and 7 test images of USPS whose pixels are drawn."""
+    load_mnist(DATA_DIR, train=True)  # sees to it that the files are there
     folder = tmp_path_factory.mktemp("data")
     (folder / "mnist").symlink_to(DATA_DIR / "mnist")
     generator = torch.Generator().manual_seed(0)
