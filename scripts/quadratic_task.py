@@ -13,23 +13,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING
 
 from metaplast.atomic import atomic_path, write_text
 from metaplast.errors import UserError
+from metaplast.one_line_parser import OneLineParser
 
 if TYPE_CHECKING:
     from metaplast.analysis.quadratic_experiment import QuadraticRun
 
 Numbers = dict[str, float | int | bool]
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the usage before them."""
-
-    def error(self, message: str) -> Never:
-        """Say what is wrong and leave with status 2."""
-        self.exit(2, f"error: {message}\n")
 
 
 def whole(lowest: int, highest: int) -> Callable[[str], int]:

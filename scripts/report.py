@@ -12,17 +12,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Never
 
 from metaplast.errors import UserError
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the usage before them."""
-
-    def error(self, message: str) -> Never:
-        """Say what is wrong and leave with status 2."""
-        self.exit(2, f"error: {message}\n")
+from metaplast.one_line_parser import OneLineParser
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
