@@ -30,7 +30,7 @@ def test_the_gradient_passes_straight_through_to_the_hidden_weight(seed: int) ->
     assert torch.equal(hidden.grad, factor)
 
 
-@given(st.lists(st.floats(-3, 3, width=32), min_size=1))
+@given(st.lists(st.floats(-3, 3, width=32) | st.sampled_from([-1.0, 1.0, 1 + 2**-23]), min_size=1))
 def test_the_sign_activation_passes_gradients_inside_its_window_only(values: list[float]) -> None:
     a = torch.tensor(values, requires_grad=True)
     SignActivation()(a).sum().backward()
@@ -46,6 +46,22 @@ def test_a_binary_linear_layer_multiplies_with_the_signs_of_its_weight(seed: int
     assert torch.equal(layer(x), x @ sign(layer.weight).T)
     assert torch.equal(layer.weight, before)
     assert layer.weight.abs().max() <= 0.05
+
+
+@given(seeds, st.integers(1, 600))
+def test_integers_are_multiplied_in_int8_to_the_bits_of_the_float_product(seed: int, n_inputs: int) -> None:
+    torch.manual_seed(seed)
+    floats, integers = BinaryLinear(n_inputs, 3), BinaryLinear(n_inputs, 3, integer_input=True)
+    integers.load_state_dict(floats.state_dict())
+    x, factor = draw(seed, 2, 7, n_inputs).sign().requires_grad_(), draw(seed + 1, 2, 7, 3)
+    expected, actual = floats(x), integers(x)
+    assert torch.equal(actual, expected)
+    for got, wanted in zip(
+        torch.autograd.grad(actual, [x, integers.weight], factor),
+        torch.autograd.grad(expected, [x, floats.weight], factor),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, wanted)
 
 
 @given(seeds)

@@ -9,9 +9,10 @@ This Adam is the one of that code, which differs from `torch.optim.Adam` in one 
 correction, which goes into the step size, not after it.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from math import isfinite, sqrt
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -51,6 +52,30 @@ def metaplastic_adam_step(
     exp_avg_sq.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
     kept = torch.where(hidden * exp_avg > 0, f_meta(m, hidden) * exp_avg, exp_avg) if m else exp_avg
     hidden.addcdiv_(kept, exp_avg_sq.sqrt().add_(eps), value=-step_size)
+
+
+def _plain_steps(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    exp_avgs: list[Tensor],
+    exp_avg_sqs: list[Tensor],
+    *,
+    step_size: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """The lines of :func:`metaplastic_adam_step` for m = 0 on many small tensors at once, to the same bits."""
+    if weight_decay:
+        gradients = list(torch._foreach_add(gradients, parameters, alpha=weight_decay))
+    torch._foreach_mul_(exp_avgs, beta1)
+    torch._foreach_add_(exp_avgs, gradients, alpha=1 - beta1)
+    torch._foreach_mul_(exp_avg_sqs, beta2)
+    torch._foreach_addcmul_(exp_avg_sqs, gradients, gradients, 1 - beta2)
+    roots = torch._foreach_sqrt(exp_avg_sqs)
+    torch._foreach_add_(roots, eps)
+    torch._foreach_addcdiv_(parameters, exp_avgs, roots, -step_size)
 
 
 class MetaplasticAdam(torch.optim.Optimizer):
@@ -125,7 +150,7 @@ class MetaplasticAdam(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            beta1, beta2 = group["betas"]
+            small: defaultdict[int, list[Tensor]] = defaultdict(list)  # by the number of their step, nearly always one
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -135,27 +160,53 @@ class MetaplasticAdam(torch.optim.Optimizer):
                     state["exp_avg"] = torch.zeros_like(parameter)
                     state["exp_avg_sq"] = torch.zeros_like(parameter)
                 state["step"] += 1
-                self._stepper(parameter)(
-                    parameter,
-                    parameter.grad,
-                    state["exp_avg"],
-                    state["exp_avg_sq"],
-                    step_size=group["lr"] * sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"]),
-                    m=group["m"] if parameter.dim() >= 2 else 0.0,
-                    beta1=beta1,
-                    beta2=beta2,
-                    eps=group["eps"],
-                    weight_decay=group["weight_decay"],
-                )
+                m = group["m"] if parameter.dim() >= 2 else 0.0
+                if not self._compiles(parameter) and not m:
+                    small[state["step"]].append(parameter)
+                else:
+                    self._step_one(parameter, group, m)
+            for parameters in small.values():
+                self._step_many(parameters, group)
         return loss
 
-    def _stepper(self, parameter: Tensor) -> Callable[..., None]:
-        """The literal step or its compiled twin, whichever suits `parameter`."""
-        if self.compiled is False or (self.compiled == "auto" and parameter.numel() < COMPILE_FROM):
-            return metaplastic_adam_step
-        from metaplast.optim.compiled_step import compiled_step  # loads the compiler, which small networks never need
+    def _step_one(self, parameter: Tensor, group: dict[str, Any], m: float) -> None:
+        """Take the literal step or its compiled twin, whichever suits `parameter`."""
+        take = metaplastic_adam_step
+        if self._compiles(parameter):
+            from metaplast.optim.compiled_step import compiled_step  # loads the compiler; small networks never need it
 
-        return compiled_step
+            take = compiled_step
+        state = self.state[parameter]
+        assert parameter.grad is not None
+        take(parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"], m=m, **_settings(group, state["step"]))
+
+    def _step_many(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Take the plain step on parameters that have all taken as many."""
+        states = [self.state[parameter] for parameter in parameters]
+        _plain_steps(
+            parameters,
+            [cast(Tensor, parameter.grad) for parameter in parameters],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            **_settings(group, states[0]["step"]),
+        )
+
+    def _compiles(self, parameter: Tensor) -> bool:
+        """Whether `parameter` takes the compiled step."""
+        return self.compiled is True or (self.compiled == "auto" and parameter.numel() >= COMPILE_FROM)
+
+
+def _settings(group: dict[str, Any], step: int) -> dict[str, float]:
+    """What all forms of the step number `step` are given."""
+    beta1, beta2 = group["betas"]
+    step_size = group["lr"] * sqrt(1 - beta2**step) / (1 - beta1**step)
+    return {
+        "step_size": step_size,
+        "beta1": beta1,
+        "beta2": beta2,
+        "eps": group["eps"],
+        "weight_decay": group["weight_decay"],
+    }
 
 
 def _check(group: dict[str, Any]) -> None:
