@@ -4,6 +4,7 @@
     python scripts/bench.py step            the optimizer step: literal, compiled, torch's Adam
     python scripts/bench.py epoch           an epoch on MNIST through the platform, and through Avalanche's loop
     python scripts/bench.py side-by-side    two trainings at once on the same cores, against one alone
+    python scripts/bench.py sweep           a sweep of small networks, two jobs at once, against one after the other
 
 Prints a table for each, and writes the numbers to --out.
 """
@@ -29,6 +30,7 @@ yield_cores()
 
 Numbers = dict[str, float]
 HIDDEN = [512, 512]
+SWEEP_JOBS = 8
 STEP_SIZES = (401_408, 16_777_216)
 """784 × 512, the first layer of the default network, and 4096 × 4096, the second of the paper's."""
 
@@ -85,6 +87,35 @@ def bench_side_by_side(rounds: int) -> Numbers:
         "two at once together, epochs/s": median(together),
         "ratio": median(together) / median(alone),
     }
+
+
+def bench_sweep(rounds: int) -> Numbers:
+    """Jobs a minute of a sweep of eight small networks on permuted digits, from the command to its page.
+
+    Two jobs at once, one at once and Hydra's own launcher, which runs them in its own process, by turns.
+    """
+    launchers = {
+        "two at once": ["hydra.launcher.n_jobs=2"],
+        "one at once": ["hydra.launcher.n_jobs=1"],
+        "hydra/launcher=basic": ["hydra/launcher=basic"],
+    }
+    minutes: dict[str, list[float]] = {name: [] for name in launchers}
+    for _ in range(rounds):
+        for name, settings in launchers.items():
+            minutes[name].append(seconds(lambda: run_sweep(settings)) / 60)  # noqa: B023 (called at once)
+    rates = {f"{name}, jobs/min": SWEEP_JOBS / median(times) for name, times in minutes.items()}
+    pairs = {name: [other / two for other, two in zip(minutes[name], minutes["two at once"], strict=True)]
+             for name in launchers if name != "two at once"}  # fmt: skip
+    return {**rates, **{f"two at once over {name}": median(ratios) for name, ratios in pairs.items()}}
+
+
+def run_sweep(settings: Sequence[str]) -> None:
+    """Run the user's command on a sweep of small networks."""
+    sweep_dir = Path(tempfile.mkdtemp(prefix="metaplast-bench-")) / "sweep"
+    small = ["scenario=pdigits", "epochs_per_task=10", "model.hidden=[64]", "logger=none", "trainer=cpu"]
+    jobs = ["m=0,1.35", f"seed=range(0,{SWEEP_JOBS // 2})", f"hydra.sweep.dir={sweep_dir}"]
+    command = [sys.executable, str(ROOT / "src" / "train.py"), "-m", *small, *jobs, *settings]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 def avalanche_epoch() -> Callable[[], float]:
@@ -151,6 +182,7 @@ BENCHES: dict[str, Callable[[int], Numbers]] = {
     "step": bench_step,
     "epoch": bench_epoch,
     "side-by-side": bench_side_by_side,
+    "sweep": bench_sweep,
 }
 
 

@@ -64,7 +64,13 @@ def test_what_hydra_knows_only_later_is_left_to_it(composed: Compose) -> None:
 
 @pytest.mark.parametrize(
     ("overrides", "n_layers"),
-    [(["model=bnn"], 3), (["model=mlp", "model.hidden=[4]"], 2), (["model=bcnn"], 4), (["model.hidden=[]"], 1)],
+    [
+        (["model=bnn"], 3),
+        (["model=mlp", "model.hidden=[4]"], 2),
+        (["model=bcnn"], 4),
+        (["model.hidden=[]"], 1),
+        (["model=vgg", "model.channels=[4,4]", "model.hidden=[8]"], 4),
+    ],
 )
 def test_a_list_for_m_has_one_number_a_weight_layer(overrides: list[str], n_layers: int, composed: Compose) -> None:
     for n in range(6):
@@ -91,7 +97,7 @@ def test_measurements_have_to_fall_on_the_ends_of_tasks(epochs: int, every: int)
     ("overrides", "refused"),
     [
         (["batch_size=1", "model.norm=layer"], False),
-        (["batch_size=1", "model=bcnn"], False),
+        (["batch_size=1", "model=bcnn"], True),
         (["batch_size=1", "model=mlp"], True),
         (["eval_batch_size=1", "model.test_statistics=population"], False),
         (["eval_batch_size=1"], True),
@@ -117,6 +123,9 @@ def _example() -> DictConfig:
             "batch_size": 10,
             "eval_batch_size": 10,
             "measure_every": 1,
+            "test_on": "test",
+            "validation_share": 0.1,
+            "only_tasks": None,
             "data_dir": "data",
             "resume": None,
             "scenario": {"_target_": "mine.stream"},

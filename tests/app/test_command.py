@@ -98,6 +98,9 @@ REFUSED: list[tuple[str, str]] = [
     ("-m m=1 hydra.sweep.subdir=x seed=0,1", r"^hydra.sweep.subdir=x: two jobs"),
     ("-m m=interval(0,1)", r"INTERVAL"),
     ("-m resume=somewhere", r"^resume=somewhere: .*without -m"),
+    ("resume=true", r"^resume=true: goes on with a sweep.*-m"),
+    ("-m resume=true m=0,1", r"^resume=true: no sweep in outputs/multirun was started with m=0,1"),
+    ("-m resume=true m=0,1 hydra.sweep.dir=x", r"^resume=true: there is no sweep in hydra.sweep.dir=x"),
     # where to write, and what to go on with
     ("hydra.run.dir=null", r"^hydra.run.dir=null: "),
     ("hydra.run.dir=/proc/version/x", r"^hydra.run.dir=/proc/version/x: cannot be made"),
@@ -210,12 +213,13 @@ def test_a_multirun_gives_each_job_its_number_and_a_failing_job_stops_no_other(
         if config.m == 1:
             raise UserError("data_dir=x: holds no data")
 
-    answered = answer("-m", "m=0,1,2", "hydra.sweep.dir=sweep", task=fail_at_one)
+    answered = answer("-m", "hydra/launcher=basic", "m=0,1,2", "hydra.sweep.dir=sweep", task=fail_at_one)
     assert answered.status == 1
     assert [(config["m"], run_dir) for config, run_dir in answered.runs] == [
         (m, workplace / "sweep" / str(m)) for m in (0, 1, 2)
     ]
-    assert "Job 1 (m=1) failed: data_dir=x: holds no data" in answered.err
+    assert "job 1 (m=1) failed: data_dir=x: holds no data" in answered.err
+    assert "1 of 3 jobs failed; first job 1 (m=1): data_dir=x: holds no data;" in answered.err
     assert "Traceback" not in answered.err
 
 

@@ -18,7 +18,7 @@ def test_every_choice_and_every_setting_is_listed(conf: Path) -> None:
 
 
 def test_the_defaults_are_marked(conf: Path) -> None:
-    marked = re.findall(r"^.{13}\* (\w+)", help_text(conf), re.MULTILINE)
+    marked = re.findall(r"^.{17}\* (\w+)", help_text(conf), re.MULTILINE)
     assert marked == ["pmnist", "bnn", "meta", "auto", "wandb"]
 
 

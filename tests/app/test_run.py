@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.app.run import CHECKPOINT, run
 from metaplast.errors import UserError
-from metaplast.report import read_matrix_csv
+from metaplast.report import dashboard, read_matrix_csv
 from metaplast.training.checkpoint_file import read_checkpoint
 from metaplast.training.recorder import Recorder
 
@@ -179,3 +179,8 @@ def test_the_copy_in_wandb_holds_the_rows_of_metrics_and_what_the_run_came_to(sm
     rows = files_of(tmp_path / "run")["rows"]
     assert [[item[name] for name in rows[0]] for item in copied] == [[float(v) for v in row.values()] for row in rows]
     assert [item["task"] for item in items if "after_task/average_accuracy" in item] == [0, 1, 2]
+    logged = {name.removesuffix(part) for item in items for name in item for part in ("", ".path", ".sha256")}
+    assert {*dashboard.HISTORY} <= logged
+    config = OmegaConf.load(tmp_path / "run" / "config.yaml")
+    assert all(OmegaConf.select(config, name) is not None for name in dashboard.CONFIG)
+    assert {*dashboard.SUMMARY} <= json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")).keys()

@@ -188,3 +188,15 @@ def test_the_pure_functions_are_imported_without_torchmetrics_or_matplotlib() ->
     code = "import sys, metaplast.metrics as m; print({'torchmetrics', 'matplotlib'} & set(sys.modules), m.forgetting)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.startswith("set() <function forgetting")
+
+
+def test_a_stream_counts_its_one_test_after_each_part() -> None:
+    matrix = AccuracyMatrix(3, n_tested=1)
+    for trained, correct in enumerate([1, 5, 7, 9], start=-1):
+        matrix.count(correct, 10, trained, 0)
+    assert same(matrix.compute(), torch.tensor([[0.5], [0.7], [0.9]], dtype=torch.float64))
+    assert same(matrix.baseline(), torch.tensor([0.1], dtype=torch.float64))
+    with pytest.raises(ValueError, match="tested: expected a task from 0 to 0, got 1"):
+        matrix.count(1, 1, 0, 1)
+    with pytest.raises(ValueError, match="n_tested: expected 1 or more, got 0"):
+        AccuracyMatrix(3, n_tested=0)

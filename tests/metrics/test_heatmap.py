@@ -48,3 +48,18 @@ def test_a_number_fits_its_cell(n_tasks: int) -> None:
     figure.draw_without_rendering()
     cell = ax.get_window_extent().width / n_tasks
     assert max(text.get_window_extent().width for text in ax.texts) < 0.95 * cell
+
+
+@pytest.mark.parametrize("n_parts", [2, 10, 23, 60])
+def test_the_column_of_a_stream_is_read_like_lines_of_text_and_its_numbers_fit_their_cells(n_parts: int) -> None:
+    figure = Figure(figsize=figure_size(n_parts, 1), layout="constrained")
+    ax = figure.add_subplot()
+    R = torch.arange(n_parts)[:, None] / n_parts
+    figure.colorbar(draw_accuracy_matrix(R, ax), ax=ax)
+    shown = {text.get_position(): text.get_text() for text in ax.texts}
+    assert shown == {(i % 10, i // 10): f"{100 * i / n_parts:.1f}" for i in range(n_parts)}
+    assert [label.get_text() for label in ax.get_yticklabels()] == [f"after part {i}" for i in range(0, n_parts, 10)]
+    assert "hatched" not in ax.get_xlabel(), "there is no part that was not measured"
+    figure.draw_without_rendering()
+    cell = ax.get_window_extent().width / min(n_parts, 10)
+    assert max(text.get_window_extent().width for text in ax.texts) < 0.95 * cell

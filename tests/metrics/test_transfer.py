@@ -107,13 +107,23 @@ def test_one_task_has_an_average_accuracy_and_nothing_else() -> None:
     assert all(math.isnan(value) for value in result.values())
 
 
-@pytest.mark.parametrize("shape", [(2, 3), (4,), (0, 0), (2, 2, 2)])
-def test_what_is_no_square_matrix_is_refused(shape: tuple[int, ...]) -> None:
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_a_stream_has_an_average_accuracy_that_of_its_one_test_at_the_end_and_nothing_else(column: list[float]) -> None:
+    result = figures(torch.tensor(column, dtype=torch.float64)[:, None], torch.tensor([0.1]))
+    assert result.pop("average_accuracy") == column[-1]
+    assert all(math.isnan(value) for value in result.values())
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (4,), (0, 0), (0, 1), (2, 2, 2)])
+def test_what_is_no_square_matrix_and_no_column_is_refused(shape: tuple[int, ...]) -> None:
     for figure in (average_accuracy, forgetting, backward_transfer):
-        with pytest.raises(ValueError, match=r"R: expected a square matrix of at least one task, got shape"):
+        with pytest.raises(ValueError, match=r"R: expected a square matrix of at least one task, or one column, got"):
             figure(torch.zeros(shape))
 
 
 def test_a_baseline_of_another_number_of_tasks_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"baseline: expected shape \(3,\), as R has 3 tasks, got \(2,\)"):
+    with pytest.raises(ValueError, match=r"baseline: expected shape \(3,\), as many as R has columns, got \(2,\)"):
         forward_transfer(torch.zeros(3, 3), torch.zeros(2))
+    with pytest.raises(ValueError, match=r"baseline: expected shape \(1,\), as many as R has columns, got \(3,\)"):
+        forward_transfer(torch.zeros(3, 1), torch.zeros(3))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from metaplast.nn import BatchNorm, LayerNorm, bnn, select_task, set_population_statistics, store_task
+from metaplast.nn import BatchNorm, LayerNorm, TaskNorm, bnn, select_task, set_population_statistics, store_task
 
 KINDS = {"batch": BatchNorm, "layer": LayerNorm}
 
@@ -108,3 +108,33 @@ def test_unknown_settings_are_refused_by_name() -> None:
         BatchNorm(3, gamma_init="normal")
     with pytest.raises(ValueError, match="test_statistics has to be population, running or batch, but is 'moving'"):
         BatchNorm(3, test_statistics="moving")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("norm", "expected"),
+    [
+        (BatchNorm(2, n_states=3), True),
+        (BatchNorm(2, n_states=3, affine=False), True),
+        (BatchNorm(2, n_states=3, affine=False, test_statistics="batch"), False),
+        (BatchNorm(2, n_states=3, test_statistics="batch"), True),
+        (BatchNorm(2, n_states=1), False),
+        (LayerNorm(2, n_states=3), True),
+        (LayerNorm(2, n_states=3, affine=False), False),
+    ],
+    ids=str,
+)
+def test_a_norm_is_told_the_task_exactly_where_its_answers_depend_on_it(norm: TaskNorm, expected: bool) -> None:
+    norm(torch.rand(4, 2))  # training, by which running averages move
+    norm.eval()
+    for task in range(norm.n_states):
+        for name, tensor in norm.named_buffers():
+            if not name.endswith("_of_task"):
+                tensor.add_(0.5)
+        for parameter in norm.parameters():
+            parameter.data.add_(0.5)
+        norm.store(task)
+    answers = []
+    for task in range(norm.n_states):
+        norm.selected = task
+        answers.append(norm(torch.tensor([[1.0, 2.0], [3.0, 5.0]])))
+    assert any(not torch.equal(answer, answers[0]) for answer in answers) == norm.per_task == expected

@@ -75,7 +75,7 @@ def _lay_run(path: Path, status: str = "completed", *, seed: int = 0, n_tasks: i
     }
     if status == "completed":
         last, drops = R[-1], [R[j][j] - R[-1][j] for j in range(n_tasks - 1)]
-        forgetting = sum(drops) / len(drops)
+        forgetting = sum(drops) / len(drops) if drops else float("nan")
         summary |= {
             **{"average_accuracy": sum(last) / n_tasks, "forgetting": forgetting, "backward_transfer": -forgetting},
             **{"forward_transfer": None, "accuracy_matrix": R, "accuracy_before_training": [0.1] * n_tasks},

@@ -122,3 +122,19 @@ def test_the_file_is_a_picture(tmp_path: Path, summary: dict[str, Any]) -> None:
     write_curves_figure(tmp_path / "accuracy_curves.png", [0, 1], torch.zeros(2, 2), [1, 2], summary)
     assert (tmp_path / "accuracy_curves.png").read_bytes().startswith(b"\x89PNG")
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("n_parts", [2, 10, 60])
+def test_a_stream_has_one_curve_seen_from_the_start_and_parts_whose_names_find_room(
+    summary: dict[str, Any], n_parts: int
+) -> None:
+    accuracies = torch.linspace(0.1, 0.9, n_parts)[:, None]
+    figure = make_curves_figure(_ends(n_parts), accuracies, _ends(n_parts), summary)
+    ax = figure.axes[0]
+    faint, bold, average = drawn(ax)
+    assert all(math.isnan(value) for value in faint)
+    assert bold == average == pytest.approx([100 * value for value in accuracies.flatten().tolist()])
+    assert [label.get_text() for label in ends(ax)] == ["test  90.0"]
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in ax.texts]
+    assert not [(a, b) for a, b in combinations(boxes, 2) if a.overlaps(b)]

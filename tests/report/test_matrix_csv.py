@@ -12,10 +12,11 @@ from metaplast.errors import UserError
 from metaplast.report import read_matrix_csv, write_matrix_csv
 
 CELL = st.floats(0, 1) | st.just(math.nan)
+SHAPES = st.integers(1, 5).flatmap(lambda n: st.sampled_from([(n, n), (n, 1)]))
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.integers(1, 5).flatmap(lambda n: st.lists(st.lists(CELL, min_size=n, max_size=n), min_size=n, max_size=n)))
+@given(SHAPES.flatmap(lambda n: st.lists(st.lists(CELL, min_size=n[1], max_size=n[1]), min_size=n[0], max_size=n[0])))
 def test_what_is_written_is_read_back_exactly(tmp_path: Path, rows: list[list[float]]) -> None:
     R = torch.tensor(rows, dtype=torch.float64)
     write_matrix_csv(tmp_path / "accuracy_matrix.csv", R)
@@ -33,6 +34,7 @@ def test_a_row_is_a_task_trained_and_a_missing_cell_is_empty(tmp_path: Path) -> 
         (None, "R.csv cannot be read as an accuracy matrix: .*No such file"),
         ("", "R.csv holds no accuracy matrix: .*, got nothing and 0 rows"),
         ("task_0,task_1\n0.5,0.5\n", "R.csv holds no accuracy matrix: .*, got task_0,task_1 and 1 rows"),
+        ("task_0\n", "R.csv holds no accuracy matrix: .*, got task_0 and 0 rows"),
         ("task_0,task_1\n0.5\n0.5,0.5\n", "R.csv holds no accuracy matrix"),
         ("epoch,loss\n1,2\n1,2\n", "R.csv holds no accuracy matrix: .*, got epoch,loss and 2 rows"),
         ("task_0\nhalf\n", "R.csv cannot be read as an accuracy matrix: could not convert string to float: 'half'"),

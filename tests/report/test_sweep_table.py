@@ -75,7 +75,7 @@ def test_the_table_has_a_row_a_setting_and_names_the_conditions_and_what_is_not_
         "2 1 of 2 65.0 37.5 −37.5 – 1.5",
         "mean ± standard deviation over seeds; forgetting, BWT and FWT in points",
         "norm batch, per task, γ uniform, population · task boundary used in training: yes"
-        " · task label used in testing: yes",
+        " · task label used in testing: yes · tested on test data",
         "2 of 5 runs are not completed:",
         f"failed {tmp_path}/3: ValueError: the loss is not finite",
         f"lost {tmp_path}/4: {LOST}",

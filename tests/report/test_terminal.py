@@ -101,3 +101,14 @@ def test_printing_imports_neither_torch_nor_matplotlib() -> None:
     code = "import sys; from metaplast.report import print_summary; print({'torch', 'matplotlib'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "set()\n"
+
+
+def test_the_column_of_a_stream_is_broken_into_rows_of_ten(summary: dict[str, Any]) -> None:
+    text = printed(summary | {"accuracy_matrix": [[i / 100] for i in range(12)]})
+    assert "after part   +0    +1    +2    +3    +4    +5    +6    +7    +8    +9\n" in text
+    assert "        0   0.0   1.0   2.0   3.0   4.0   5.0   6.0   7.0   8.0   9.0\n       10  10.0  11.0\n" in text
+
+
+def test_validation_data_are_named(summary: dict[str, Any]) -> None:
+    validated = {**summary, "test_on": "validation", "validation_share": 0.25}
+    assert "tested on validation data (0.25 of the training data), not on the test data" in printed(validated)

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaplast.report.wandb_charts import BINS, matrix_chart, matrix_image, matrix_table, weights_histogram
+from metaplast.metrics.weight_histogram import BINS
+from metaplast.report.wandb_charts import matrix_chart, matrix_image, matrix_table, weights_histogram
 
 NAN = math.nan
 R = torch.tensor([[0.9, NAN, 0.1], [NAN, NAN, NAN], [0.5, 0.75, 1.0]], dtype=torch.float64)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from metaplast.data import load_mnist
-from metaplast.scenarios import split_fashion_mnist, split_mnist, task_tensors
+from metaplast.scenarios import split_digits, split_fashion_mnist, split_mnist, task_tensors
 
 DATA_DIR = Path(__file__).parents[2] / "data"
 
@@ -36,7 +36,7 @@ def test_images_stay_with_their_labels_in_the_files_order() -> None:
 
 @pytest.mark.parametrize("n_tasks", [1, 2, 5, 10])
 def test_a_task_incremental_scenario_says_which_classes_each_task_has(n_tasks: int) -> None:
-    scenario = split_mnist(n_tasks=n_tasks, incremental="task", seed=0, data_dir=DATA_DIR)
+    scenario = split_digits(n_tasks=n_tasks, incremental="task", seed=0)
     assert scenario.classes_of_task is not None
     assert [label for part in scenario.classes_of_task for label in part] == list(range(10))
     for classes, experience in zip(scenario.classes_of_task, scenario.benchmark.test_stream, strict=True):

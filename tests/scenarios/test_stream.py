@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from metaplast.data import load_digits
 from metaplast.errors import UserError
-from metaplast.scenarios import Scenario, cifar10_stream, fashion_mnist_stream, task_tensors
+from metaplast.scenarios import Scenario, cifar10_stream, digits_stream, fashion_mnist_stream, task_tensors
 
 DATA_DIR = Path(__file__).parents[2] / "data"
 
@@ -32,7 +35,8 @@ def numbers(scenario: Scenario) -> list[list[int]]:
 
 @pytest.mark.parametrize("n_parts", [1, 2, 4, 35])
 def test_every_image_is_in_one_part_with_its_label(small: Path, n_parts: int) -> None:
-    scenario = cifar10_stream(n_parts=n_parts, seed=0, data_dir=small)
+    scenario = cifar10_stream(n_parts=n_parts, augment="none", seed=0, data_dir=small)
+    assert (scenario.n_tasks, scenario.n_tests) == (n_parts, 1)
     assert (scenario.n_tasks, scenario.n_classes, scenario.input_shape) == (n_parts, 10, (3, 32, 32))
     parts = numbers(scenario)
     assert sorted(number for part in parts for number in part) == list(range(35))
@@ -44,7 +48,7 @@ def test_every_image_is_in_one_part_with_its_label(small: Path, n_parts: int) ->
 
 
 def test_the_parts_follow_from_the_seed_and_share_one_copy(small: Path) -> None:
-    first, again, other = (cifar10_stream(n_parts=4, seed=seed, data_dir=small) for seed in (1, 1, 2))
+    first, again, other = (cifar10_stream(n_parts=4, augment="none", seed=seed, data_dir=small) for seed in (1, 1, 2))
     assert numbers(first) == numbers(again)
     assert [sorted(part) for part in numbers(first)] != [sorted(part) for part in numbers(other)]
     tasks = [task_tensors(experience) for experience in first.benchmark.train_stream]
@@ -53,7 +57,24 @@ def test_the_parts_follow_from_the_seed_and_share_one_copy(small: Path) -> None:
 
 def test_more_parts_than_images_are_refused(small: Path) -> None:
     with pytest.raises(UserError, match=r"scenario\.n_parts=36: an integer from 1 to 35 is needed"):
-        cifar10_stream(n_parts=36, seed=0, data_dir=small)
+        cifar10_stream(n_parts=36, augment="none", seed=0, data_dir=small)
+
+
+def test_the_augmentation_goes_with_the_parts_and_not_with_the_test(small: Path) -> None:
+    benchmark = cifar10_stream(n_parts=2, augment="flip_crop", seed=0, data_dir=small).benchmark
+    assert [task_tensors(experience).augmentation for experience in benchmark.train_stream] == ["flip_crop"] * 2
+    assert task_tensors(benchmark.test_stream[0]).augmentation == "none"
+
+
+@given(st.integers(1, 60), st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_the_digits_are_dealt_out_whatever_the_seed(n_parts: int, seed: int) -> None:
+    images, labels = load_digits(train=True)
+    parts = [task_tensors(e) for e in digits_stream(n_parts, seed).benchmark.train_stream]
+    rows = torch.cat([torch.cat([part.images.flatten(1), part.labels[:, None]], dim=1) for part in parts])
+    expected = torch.cat([images.flatten(1), labels[:, None]], dim=1)
+    assert sorted(rows.tolist()) == sorted(expected.tolist())
+    assert {len(part) for part in parts} <= {1442 // n_parts, 1442 // n_parts + 1}
 
 
 @pytest.mark.slow

@@ -25,3 +25,8 @@ def test_an_epoch_is_at_least_two_and_a_half_times_faster_than_avalanches_loop(t
 @pytest.mark.slow
 def test_two_trainings_share_the_cores_without_stopping_each_other(tmp_path: Path) -> None:
     assert bench("side-by-side", tmp_path / "bench.json")["ratio"] >= 0.6
+
+
+@pytest.mark.slow
+def test_two_jobs_of_a_sweep_at_once_are_one_and_a_half_times_as_many_a_minute(tmp_path: Path) -> None:
+    assert bench("sweep", tmp_path / "bench.json")["two at once over one at once"] >= 1.5

@@ -1,13 +1,17 @@
 """DER as a plugin is Avalanche's strategy of that name."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from avalanche.training import supervised
 from torch import nn
+from torch.nn import functional as F
 
 from metaplast.analysis import two_loops
 from metaplast.analysis.plugin_table import plain
 from metaplast.analysis.two_loops import LR, SIZES, OurBatches, difference, small_digits, through_avalanche
+from metaplast.nn import TaskCrossEntropy
 from metaplast.strategies.der import DER
 
 
@@ -33,3 +37,13 @@ def test_it_has_the_trajectory_of_avalanches_strategy(settings: tuple[int, int |
     assert difference(ours, dict(network.state_dict())) == 0
     rehearses = settings[1] != 45  # more than the memory holds
     assert (difference(ours, through_avalanche(plain, lambda *_: [], scenario)) > 1e-3) is rehearses
+
+
+def test_in_task_incremental_learning_each_sample_is_masked_by_its_own_task() -> None:
+    z, labels = torch.randn(4, 4), torch.tensor([0, 1, 3, 2])
+    strategy = SimpleNamespace(mb_output=z, mb_y=labels, _criterion=TaskCrossEntropy(4, [[0, 1], [2, 3]]), loss=None)
+    plugin = DER(alpha=0.5, beta=2.0)
+    plugin._logits = torch.zeros(2, 4)  # the first two are from memory
+    plugin.before_backward(strategy)
+    old, new = F.cross_entropy(z[:2, :2], labels[:2]), F.cross_entropy(z[2:, 2:], labels[2:] - 2)
+    torch.testing.assert_close(strategy.loss, new + 0.5 * z[:2].square().mean() + 2.0 * old)

@@ -109,7 +109,7 @@ class LiteralEWC(SupervisedPlugin):  # type: ignore[misc]
         ("bnn", {"norm": "layer"}, "binary", 30.0),
         ("bnn", {"norm": "layer"}, "hidden", 30.0),
         ("bnn", {"test_statistics": "running"}, "binary", 30.0),
-        ("mlp", {"norm": "none"}, "binary", 1000.0),
+        ("mlp", {"norm": "none"}, "binary", 3.0),
         ("mlp", {"norm": "layer", "n_tasks": 3}, "hidden", 3.0),
     ],
 )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metaplast.errors import UserError
-from metaplast.nn import bcnn, bnn, mlp, select_task, set_population_statistics
+from metaplast.nn import TaskCrossEntropy, bcnn, bnn, mlp, select_task, set_population_statistics
 from metaplast.strategies.fisher import Labels, diagonal_fisher
 
 LABELS = get_args(Labels)
@@ -244,3 +244,21 @@ def test_it_takes_a_twentieth_of_the_time_of_the_loop_at_most() -> None:
 
     bench = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "bench_fisher.py"))
     assert bench["measure"]()["ratio"] >= 20
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_with_a_mask_it_is_that_of_a_head_which_has_the_classes_of_the_task_alone(labels: Labels) -> None:
+    own = [1, 2, 4]
+    x, places = data(30, (6,), len(own))
+    whole, alone = nn.Linear(6, 5), nn.Linear(6, len(own))
+    alone.load_state_dict({name: tensor[own] for name, tensor in whole.state_dict().items()})
+    mask = TaskCrossEntropy(5, [own, [0, 3]]).mask
+    masked = diagonal_fisher(whole, [(x, torch.tensor(own)[places])], labels, None, generator(), mask)
+    expected = diagonal_fisher(alone, [(x, places)], labels, None, generator())
+    for name, tensor in expected.items():
+        torch.testing.assert_close(masked[name][own], tensor)
+        assert not masked[name][[0, 3]].any()
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)

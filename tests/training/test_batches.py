@@ -1,10 +1,12 @@
 """An epoch's batches hold every image once, in an order that seed, task and epoch decide, and can be gone on with."""
 
+from dataclasses import replace
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaplast.data import TaskTensors
+from metaplast.data import TaskTensors, augmented, epoch_draws
 from metaplast.training.batches import EpochBatches, TestBatches, epoch_order
 
 small = st.integers(0, 3)
@@ -55,3 +57,29 @@ def test_a_test_keeps_the_order_of_the_images(n: int, batch_size: int) -> None:
     seen = list(batches)
     assert len(seen) == len(batches)
     assert torch.cat([y for _, y in seen]).tolist() == list(range(n))
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(1, 9), st.integers(1, 9))
+def test_images_are_augmented_the_same_whatever_batch_they_come_in(sizes: list[int], first: int, second: int) -> None:
+    n = sum(sizes)
+    order, draws = epoch_order(n, 0, 0, 0), epoch_draws(n, 0, 0, 0)
+    pictures = torch.arange(n * 64.0).view(n, 1, 8, 8)
+    tasks = [
+        TaskTensors(images, labels, augmentation="flip_rotate_or_crop")
+        for images, labels in zip(torch.split(pictures, sizes), torch.split(torch.arange(n), sizes), strict=True)
+    ]
+    expected = augmented(pictures, "flip_rotate_or_crop", draws)
+    for batch_size in (first, second):
+        for images, labels in EpochBatches(tasks, batch_size, order, draws):
+            assert torch.equal(images, expected[labels])
+
+
+def test_a_test_is_never_augmented_nor_an_epoch_without_draws() -> None:
+    plain = TaskTensors(torch.rand(5, 1, 8, 8), torch.arange(5))
+    changed = replace(plain, augmentation="flip_crop")
+    order = torch.arange(5)
+    for batches in (TestBatches(changed, 5), EpochBatches([changed], 5, order)):
+        ((images, _),) = batches
+        assert torch.equal(images, plain.images)
+    ((images, _),) = EpochBatches([plain], 5, order, epoch_draws(5, 0, 0, 0))
+    assert torch.equal(images, plain.images)

@@ -1,13 +1,9 @@
 """A run in W&B holds what the run directory holds, asks nobody anything, and ends with the run."""
 
-import gzip
 import json
-import re
 import subprocess
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +13,8 @@ from pytorch_lightning.loggers import WandbLogger
 from wandb.util import get_core_path
 
 from metaplast.errors import UserError
-from metaplast.training.wandb_run import NoRun, WandbRun, open_run
+from metaplast.training.wandb_copy import wait_for_end
+from metaplast.training.wandb_run import MODEL_FILES, NoRun, WandbRun, open_run
 
 NAN = float("nan")
 SETTINGS: dict[str, Any] = {
@@ -175,6 +172,7 @@ def test_a_killed_wandb_ends_no_training_and_the_next_run_is_recorded(
     following = open_run(SETTINGS, tmp_path / "b", CONFIG, "name")
     following.write(ROWS[1])
     following.finish()
+    wait_for_end(next((tmp_path / "b" / "wandb").glob("offline-run-*/*.wandb")))
     assert [row["epoch"] for row in history(tmp_path / "b")] == [2]
 
 
@@ -216,76 +214,48 @@ def test_online_without_a_server_falls_back_to_offline_in_seconds_and_says_how_t
     assert history(tmp_path)[0]["epoch"] == 1
 
 
-class Server(BaseHTTPRequestHandler):
-    """As much of W&B's server as a run needs."""
-
-    protocol_version = "HTTP/1.1"
-    received: list[str]
-
-    def log_message(self, *_: object) -> None: ...
-
-    def do_HEAD(self) -> None:
-        self._answer({})
-
-    def do_PUT(self) -> None:
-        self._answer({})
-
-    def do_POST(self) -> None:
-        body = self._body()
-        if not self.path.endswith("/graphql"):
-            type(self).received.append(body.decode())
-            return self._answer({"exitcode": None, "limits": {}})
-        query = json.loads(body)
-        variables, url = query.get("variables", {}), f"http://{self.headers['Host']}"
-        match = re.search(r"(?:query|mutation)\s+(\w+)", query["query"])
-        project = {"id": "p", "name": "metaplast", "entity": {"id": "e", "name": "me"}}
-        bucket = {"id": "b", "name": variables.get("name"), "displayName": "x", "config": "{}", "project": project}
-        files = [{"name": name, "uploadUrl": f"{url}/{name}"} for name in variables.get("files", [])]
-        artifact = {"id": "a", "state": "COMMITTED", "artifactSequence": {"id": "s", "latestArtifact": None}}
-        data: dict[str, Any] = {
-            "UpsertBucket": {"upsertBucket": {"bucket": bucket, "inserted": True}},
-            "Viewer": {"viewer": {"id": "1", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}},
-            "CreateRunFiles": {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}},
-            "CreateArtifact": {"createArtifact": {"artifact": artifact}},
-            "ArtifactType": {"project": None},
-            "ServerFeaturesQuery": {"serverInfo": {"features": []}},
-            "OrganizationCoreWeaveOrganizationID": {"organization": None},
-        }
-        self._answer({"data": data[match[1]] if match else None})
-        return None
-
-    def _body(self) -> bytes:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
-
-    def _answer(self, answer: dict[str, Any]) -> None:
-        if self.command == "PUT":
-            self._body()
-        content = json.dumps(answer).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(content)
+def test_an_online_run_arrives_at_its_server_every_row_once(tmp_path: Path, stub: Any) -> None:
+    run = open_run({**SETTINGS, "mode": "online"}, tmp_path, CONFIG, "meta m=1.3", run_id="abc")
+    assert isinstance(run, WandbRun)
+    assert run.sync_command is None
+    logged(run)
+    run.finish()
+    assert {row: stub.runs[0][row] for row in ("name", "displayName", "groupName", "tags", "notes")} == {
+        "name": "abc",
+        "displayName": "meta m=1.3",
+        "groupName": "sweep",
+        "tags": ["mine"],
+        "notes": "a note",
+    }
+    first, _, second, after_second, tables = stub.history("abc")
+    assert stub.offsets("abc") == [0, 1, 2, 3, 4]
+    assert (first.items() >= ROWS[0].items(), second.items() >= ROWS[1].items()) == (True, True)
+    assert (after_second["after_task/average_accuracy"], "accuracy_table" in tables) == (0.75, True)
+    assert (stub.summary("abc")["average_accuracy"], stub.exit_code("abc")) == (0.75, 0)
 
 
-def test_an_online_run_arrives_at_its_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Server.received = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_address[1]}")
-    try:
-        run = open_run({**SETTINGS, "mode": "online"}, tmp_path, CONFIG, "name")
-        assert isinstance(run, WandbRun)
-        assert run.sync_command is None
-        logged(run)
-        run.finish()
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    received = "".join(Server.received)
-    for name in ("train_loss", "after_task/average_accuracy", "accuracy_table"):
-        assert name in received
+def test_the_model_goes_along_as_an_artifact_of_the_checkpoint_and_what_says_how_it_was_made(
+    tmp_path: Path, stub: Any
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for name in MODEL_FILES:
+        (tmp_path / name).write_text(name)
+    run = open_run({**SETTINGS, "mode": "online", "model_artifact": True}, tmp_path, CONFIG, "name", run_id="abc")
+    run.model({"average_accuracy": 0.75})
+    run.finish()
+    (sent,) = [artifact["input"] for artifact in stub.artifacts]
+    assert (sent["artifactTypeName"], sent["artifactCollectionName"]) == ("model", "model-abc")
+    assert json.loads(sent["metadata"]) == {"average_accuracy": 0.75}
+
+
+def test_offline_the_model_is_noted_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    for name in MODEL_FILES:
+        (tmp_path / name).write_text(name)
+    run = open_run(SETTINGS, tmp_path, CONFIG, "name")
+    run.model({"average_accuracy": 0.75})
+    run.finish()
+    (artifact,) = [record["artifact"] for record in inspect(tmp_path) if record["type"] == "artifact"]
+    assert (artifact["type"], artifact["name"].startswith("model-")) == ("model", True)
+    files = {entry["path"]: entry["local_path"] for entry in artifact["manifest"]["contents"]}
+    assert files == {name: str(tmp_path / name) for name in MODEL_FILES}

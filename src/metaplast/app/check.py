@@ -9,6 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metaplast.app.build import LABELS
 from metaplast.app.overrides import given, key_of
+from metaplast.app.resolvers import has_two_sizes
 from metaplast.app.rule import Rule
 from metaplast.app.settings import (
     GROUPS,
@@ -128,18 +129,25 @@ def _unread_keys(config: DictConfig) -> Iterator[str]:
 
 def _contradictions(config: DictConfig) -> Iterator[str]:
     """Check what two settings have to agree on; each by itself is known to be good."""
+    if "budget" in map(key_of, given(config)) and not has_two_sizes(config):
+        yield f"budget={config.budget}: nothing here has two sizes; an experiment has, such as experiment=fig2"
     if config.epochs_per_task % config.measure_every:
         yield (
             f"measure_every={config.measure_every}: has to divide epochs_per_task={config.epochs_per_task}, "
             "so that all tasks are tested when one ends"
         )
+    n_tasks = config.scenario.get("n_tasks")
+    if config.only_tasks is not None and isinstance(n_tasks, int) and config.only_tasks > n_tasks:
+        yield f"only_tasks={config.only_tasks}: has to be at most scenario.n_tasks={n_tasks}"
+    if config.logger.get("model_artifact") and not config.trainer.checkpoint_every:
+        yield "logger.model_artifact=true: there is no checkpoint to upload with trainer.checkpoint_every=0"
     yield from _batches_of_one(config)
     yield from _wrong_m(config)
 
 
 def _batches_of_one(config: DictConfig) -> Iterator[str]:
-    """A single image has no variance to normalize by, unless a convolution gives it many values a channel."""
-    if config.model.get("norm") == "batch" and WIDTHS_OF.get(config.model["_target_"]) == "hidden":
+    """A single image has no variance to normalize by; all of our networks end in a linear layer that is normalized."""
+    if config.model.get("norm") == "batch" and config.model["_target_"] in WIDTHS_OF:
         sizes = ["batch_size", *(["eval_batch_size"] if config.model.get("test_statistics") == "batch" else [])]
         for size in sizes:
             if config[size] == 1:
@@ -148,13 +156,14 @@ def _batches_of_one(config: DictConfig) -> Iterator[str]:
 
 def _wrong_m(config: DictConfig) -> Iterator[str]:
     m = _value(config, "m")
-    widths = WIDTHS_OF.get(config.model["_target_"])
-    if isinstance(m, list) and widths in config.model:
-        n_layers = len(config.model[widths]) + 1
+    widths = [key for key in WIDTHS_OF.get(config.model["_target_"], ()) if key in config.model]
+    if isinstance(m, list) and widths:
+        n_layers = sum(len(config.model[key]) for key in widths) + 1
         if len(m) != n_layers:
+            given_widths = " and ".join(f"model.{key}={shown(_value(config, f'model.{key}'))}" for key in widths)
             yield (
                 f"m={shown(m)}: has {len(m)} numbers, but has to have one a weight layer: {n_layers} with "
-                f"model.{widths}={shown(_value(config, f'model.{widths}'))}"
+                f"{given_widths}"
             )
 
 

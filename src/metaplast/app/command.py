@@ -50,9 +50,13 @@ def _answer(task: Task, conf: Path, arguments: list[str]) -> int:
     import hydra
     from hydra.core.utils import env_override
 
+    import metaplast.app.resolvers  # noqa: F401  (registers them; a configuration may need them from here on)
+    from metaplast.app.sweep import concluded
+
     try:
         _check_options(arguments)
-        with env_override({"HYDRA_FULL_ERROR": "1"}):  # or Hydra prints errors itself, in its words
+        # Without the variable, Hydra prints errors itself, in its words.
+        with env_override({"HYDRA_FULL_ERROR": "1"}), concluded():
             hydra.main(version_base="1.3", config_path=str(conf), config_name="train")(_job(task))()
     except Carried as carried:
         error, status = carried.__cause__ or carried, carried.status
@@ -104,8 +108,11 @@ def _job(task: Task) -> Callable[["DictConfig"], Any]:
         from metaplast.app.check import check, warnings
         from metaplast.app.run_directory import occupied
         from metaplast.app.stop import stoppable
+        from metaplast.app.sweep_job import run_in_sweep
 
         hydra_config = HydraConfig.get()
+        if hydra_config.mode == RunMode.MULTIRUN:
+            return run_in_sweep(task, config, hydra_config)
         run_dir = Path(hydra_config.runtime.output_dir)
         try:
             with stoppable(run_dir), occupied(run_dir):
@@ -114,15 +121,6 @@ def _job(task: Task) -> Callable[["DictConfig"], Any]:
                     log.warning(warning)
                 return task(config, run_dir)
         except Exception as error:
-            if hydra_config.mode != RunMode.MULTIRUN:
-                raise Carried(FAILED) from error
-            log.error(
-                "Job %s (%s) failed: %s",
-                hydra_config.job.num,
-                hydra_config.job.override_dirname,
-                error,
-                exc_info=None if isinstance(error, UserError) else error,
-            )
-            raise JobError(f"at least one job failed, the first by: {error}") from error
+            raise Carried(FAILED) from error
 
     return job

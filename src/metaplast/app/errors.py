@@ -81,7 +81,7 @@ def _several_values(error: BaseException) -> str | None:
         return None
     key, _, values = (match[1] or match[2]).partition("=")
     as_list = f", or write {key}=[{values}] for a list" if match[1] else ""
-    return f"{key}={values}: is more than one value; add -m to run them one after another{as_list}"
+    return f"{key}={values}: is more than one value; add -m to run each{as_list}"
 
 
 def _wrong_plus(error: BaseException, arguments: Sequence[str]) -> str | None:

@@ -4,8 +4,9 @@ Hydra calls its callbacks before it makes any directory, so that a refused run l
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,24 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
+from metaplast.app import plugins, sweep
 from metaplast.app.check import check
 from metaplast.app.overrides import given, key_of
 from metaplast.app.resume import take_up
 from metaplast.app.run_directory import claim
+from metaplast.app.search.before import check_first_tasks, check_search
+from metaplast.app.search.name import is_first_tasks, is_search
+from metaplast.app.shares import threads_per_job
 from metaplast.app.status import FAILED, REFUSED, Carried
 from metaplast.errors import UserError
+from metaplast.journal import SWEEP, queued
+
+EXTRAS = {
+    "hydra_plugins.hydra_joblib_launcher": "joblib",
+    "hydra_plugins.hydra_ray_launcher": "ray",
+    "hydra_plugins.hydra_submitit_launcher": "slurm",
+}
+"""Launchers that do not come with the package, and the extra that brings each."""
 
 
 class Guard(Callback):
@@ -32,6 +45,8 @@ class Guard(Callback):
         """Check the run and take its directory, or take up the run that `resume` names."""
         with _carried():
             check(config)
+            if config.resume is True:
+                raise UserError("resume=true: goes on with a sweep, so it has to be given with -m")
             if config.resume is None:
                 _claim(config, "hydra.run.dir")
             else:
@@ -39,21 +54,31 @@ class Guard(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all jobs before the first starts, and take the directory that is to hold theirs."""
+        plugins.register()
         with _carried():
-            for override in given(config):
-                if key_of(override) == "resume":
-                    raise UserError(f"{override}: goes on with one run, so it has to be given without -m")
-            taken: set[str] = set()
-            for job in _jobs(config):
+            overrides, resumed = given(config), _goes_on(config)
+            _check_launcher(config)
+            _share_threads(config)
+            subdirs: dict[str, list[str]] = {}
+            for of_job, job in _jobs(config):
                 check(job)
                 subdir = str(job.hydra.sweep.subdir)
-                if subdir in taken:
+                if subdir in subdirs:
                     raise UserError(f"hydra.sweep.subdir={subdir}: two jobs would share it")
-                taken.add(subdir)
-            sweep_dir = _claim(config, "hydra.sweep.dir")
+                subdirs[subdir] = [override for override in of_job if key_of(override) != "resume"]
+            if is_search(config):  # a study is gone on with where it is, and makes its jobs up
+                sweep_dir = check_search(config).absolute()
+                resumed = (sweep_dir / SWEEP).exists()
+                subdirs.clear()
+            else:
+                if is_first_tasks(config):
+                    check_first_tasks(config)
+                    subdirs.clear()
+                sweep_dir = _found(config, overrides) if resumed else _claim(config, "hydra.sweep.dir").absolute()
             # Each job is composed anew from these.
             quoted = str(sweep_dir).replace("\\", "\\\\").replace("'", "\\'")
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+            sweep.begin(sweep_dir, overrides, queued(subdirs), resumed)
 
 
 @contextmanager
@@ -78,10 +103,56 @@ def _put(config: DictConfig, key: str, directory: Path) -> None:
         OmegaConf.update(config, key, str(directory))
 
 
-def _jobs(config: DictConfig) -> Iterator[DictConfig]:
-    """Compose every job of a multirun. What another sweeper than Hydra's own will try, only that sweeper knows."""
+def _goes_on(config: DictConfig) -> bool:
+    """Whether `resume=true` was given; refuse what else `resume` could be."""
+    for override in given(config):
+        if key_of(override) == "resume":
+            if config.resume is not True:
+                raise UserError(
+                    f"{override}: goes on with one run, so it has to be given without -m; a sweep has resume=true"
+                )
+            if is_search(config):
+                raise UserError("resume=true: a search goes on by itself; give the same command without it")
+            return True
+    return False
+
+
+def _found(config: DictConfig, overrides: Sequence[str]) -> Path:
+    """The directory of the sweep that was started with `overrides`."""
+    named = "hydra.sweep.dir" in map(key_of, overrides)
+    sweep_dir = sweep.find(overrides, Path(config.hydra.sweep.dir) if named else None)
+    _put(config, "hydra.sweep.dir", sweep_dir)
+    return sweep_dir
+
+
+def _share_threads(config: DictConfig) -> None:
+    """Give each job its share of the cores, in its own configuration, so that going on with it has as many threads."""
+    threads = threads_per_job(config.hydra.launcher)
+    shared = "threads" in config.trainer and config.trainer.threads is None
+    if threads is not None and shared and "trainer.threads" not in map(key_of, given(config)):
+        config.hydra.overrides.hydra.append(f"trainer.threads={threads}")
+
+
+def _check_launcher(config: DictConfig) -> None:
+    """Refuse a launcher whose package is missing."""
+    target = str(OmegaConf.select(config, "hydra.launcher._target_"))
+    for package, extra in EXTRAS.items():
+        if target.startswith(package) and not _is_installed(package):
+            name = OmegaConf.select(config, "hydra.runtime.choices").get("hydra/launcher")
+            raise UserError(f"hydra/launcher={name}: is not installed; pip install 'metaplast[{extra}]'")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # not even the namespace
+        return False
+
+
+def _jobs(config: DictConfig) -> Iterator[tuple[list[str], DictConfig]]:
+    """Compose every job of a multirun, beside its overrides; those of another sweeper than Hydra's only it knows."""
     if not str(OmegaConf.select(config, "hydra.sweeper._target_")).endswith(f".{BasicSweeper.__name__}"):
-        yield config
+        yield [], _numbered(config.copy(), 0)
         return
     loader = GlobalHydra.instance().config_loader()
     fixed = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
@@ -89,8 +160,11 @@ def _jobs(config: DictConfig) -> Iterator[DictConfig]:
     overrides = OverridesParser.create(loader).parse_overrides([*fixed, *swept])
     [jobs] = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     for number, job in enumerate(jobs):
-        composed = loader.load_sweep_config(config, list(job))
-        with open_dict(composed):
-            composed.hydra.job.num = number
-            composed.hydra.job.id = str(number)
-        yield composed
+        yield list(job), _numbered(loader.load_sweep_config(config, list(job)), number)
+
+
+def _numbered(job: DictConfig, number: int) -> DictConfig:
+    with open_dict(job):
+        job.hydra.job.num = number
+        job.hydra.job.id = str(number)
+    return job

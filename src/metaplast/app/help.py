@@ -19,9 +19,12 @@ TAIL = """\
 Also every setting of a choice, such as model.hidden=[512,512] or strategy.optimizer.lr=0.01; all, with their values:
   python src/train.py --cfg job strategy=meta model=bnn
 
-Several runs, one after another     python src/train.py -m m=0,0.5,1.0,1.35
+A sweep, its jobs side by side      python src/train.py -m m=0,0.5,1.0,1.35
+A search for the best settings      python src/train.py hparams_search=meta
+m chosen on the first two tasks     python src/train.py hparams=first_tasks
 A run of the paper                  python src/train.py experiment=paper
 Go on with a run that was stopped   python src/train.py resume=outputs/train/DATE/TIME
+Go on with a sweep                  python src/train.py -m resume=true and what it was started with
 Where the files of a run go         python src/train.py hydra.run.dir=DIRECTORY
 Tab completion, for this shell      eval "$(python src/train.py -sc install=bash)"
 Hydra's own flags and settings      python src/train.py --hydra-help
@@ -41,7 +44,7 @@ def _choice_lines(conf: Path, main: str) -> Iterator[str]:
     yield "Choices, as GROUP=CHOICE (* unless you say otherwise)"
     for group in [*(group for group in defaults if group in groups(conf)), *sorted({*groups(conf)} - {*defaults})]:
         for n, (choice, comment) in enumerate(choices(conf, group).items()):
-            start = f"  {group if n == 0 else '':11}{'*' if defaults.get(group) == choice else ' '} {choice:18}"
+            start = f"  {group if n == 0 else '':15}{'*' if defaults.get(group) == choice else ' '} {choice:18} "
             yield _line(start, re.split(r"\. (?=[A-Z])", comment)[0])
 
 

@@ -26,7 +26,7 @@ def take_up(config: DictConfig) -> Path:
     resume = config.resume
     run_dir = Path(resume).expanduser().absolute()
     changes = _changes(given(config), resume)
-    saved = _saved_config(run_dir, resume)
+    saved = saved_config(run_dir, resume)
     for change in changes:
         section = change.partition(".")[0]
         OmegaConf.update(saved, change, OmegaConf.select(config, change), merge=section != change, force_add=True)
@@ -57,7 +57,7 @@ def _changes(overrides: list[str], resume: str) -> list[str]:
     return keys
 
 
-def _saved_config(run_dir: Path, resume: str) -> DictConfig:
+def saved_config(run_dir: Path, resume: str) -> DictConfig:
     """Read the configuration of the run, once it is known that there is something to go on with."""
     if not run_dir.is_dir():
         raise UserError(f"resume={resume}: there is no such directory; give the directory of a run")
@@ -65,7 +65,7 @@ def _saved_config(run_dir: Path, resume: str) -> DictConfig:
         runs = sorted(str(path.parent) for path in run_dir.glob("*/config.yaml"))
         hint = f"; one below it is {runs[0]}" if runs else ""
         raise UserError(f"resume={resume}: is not the directory of a run, since it holds no config.yaml{hint}")
-    if _summary(run_dir).get("status") == "completed":
+    if read_summary(run_dir).get("status") == "completed":
         raise UserError(f"resume={resume}: this run is complete, so that nothing is left to do")
     if not has_checkpoint(run_dir):
         raise UserError(f"resume={resume}: there is no checkpoint (checkpoints/last.ckpt); start the run again")
@@ -78,7 +78,7 @@ def _saved_config(run_dir: Path, resume: str) -> DictConfig:
     return saved
 
 
-def _summary(run_dir: Path) -> dict[str, Any]:
+def read_summary(run_dir: Path) -> dict[str, Any]:
     """Return what the run last said of itself, if anything."""
     try:
         summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))

@@ -14,23 +14,29 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from metaplast.app.build import build, partial
-from metaplast.app.summary import description, figures, plain, versions, write_summary
+from metaplast.app.labels import labels_of_job
+from metaplast.app.resume import read_summary
+from metaplast.app.search.trial import this_trial
+from metaplast.app.summary import FIGURES, description, figures, plain, versions, write_summary
 from metaplast.atomic import write_text
 from metaplast.errors import UserError
-from metaplast.nn import hidden_weights, task_norms
+from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
 from metaplast.report import print_summary, read_metrics, write_curves_figure, write_matrix_csv, write_matrix_figure
-from metaplast.report.caption import heading
-from metaplast.scenarios import Scenario
+from metaplast.scenarios import Scenario, first_tasks, hold_out
 from metaplast.training.checkpoint_file import read_checkpoint
 from metaplast.training.checkpoint_io import SafeCheckpointIO
+from metaplast.training.diagnostics import Diagnostics
 from metaplast.training.last_checkpoint import LastCheckpoint
 from metaplast.training.learner import Learner
 from metaplast.training.metrics_file import MetricsFile
+from metaplast.training.other_statistics import OtherStatistics
 from metaplast.training.progress import Progress
+from metaplast.training.pruning import Pruning
 from metaplast.training.recorder import Recorder
 from metaplast.training.schedule import Schedule
 from metaplast.training.stream import StreamDataModule
 from metaplast.training.wandb_run import NoRun, open_run
+from metaplast.training.weight_histograms import WeightHistograms
 
 if TYPE_CHECKING:
     from metaplast.strategies.bridge import Bridge
@@ -49,22 +55,26 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
         write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     summary = {**description(config), "status": "running", "run_dir": str(run_dir)}
     summary |= {"overrides": _overrides(), "versions": versions()}
+    before = read_summary(run_dir) if config.resume is not None else {}
+    summary["wandb"] = before.get("wandb") or labels_of_job(summary)  # a resumed run is called what it was
     write_summary(run_dir, summary)
     recording = NoRun()
     try:
-        name, tags = heading(summary), [summary["strategy"], summary["scenario"], summary["model"]]
-        recording = open_run(plain(config.logger), run_dir, plain(config), name, tags)
+        recording = open_run(plain(config.logger), run_dir, plain(config), **summary["wandb"])
         if recording.view_command:
             print(f"watch it: {recording.view_command}", flush=True)
         summary |= _train(config, run_dir, summary, recording)
     except BaseException as error:
         status = "failed" if isinstance(error, Exception) else "interrupted"
-        write_summary(run_dir, {**summary, "status": status, "error": f"{type(error).__name__}: {error}"})
+        summary |= {"status": status, "error": f"{type(error).__name__}: {error}"}
+        write_summary(run_dir, summary)
+        recording.summary(summary)
         recording.finish(exit_code=1)
         raise
-    summary["status"] = "completed"
     write_summary(run_dir, summary)
-    recording.summary({key: value for key, value in summary.items() if key != "versions"})
+    recording.summary(summary)
+    if config.logger.get("model_artifact"):
+        recording.model({key: summary[key] for key in (*FIGURES, "strategy", "scenario", "m", "seed")})
     recording.finish()
     print_summary(summary)
     if recording.sync_command:
@@ -80,19 +90,24 @@ def _overrides() -> list[str]:
 def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:
     """Build, fit, and write what was measured; return what there is to add to the summary."""
     _settle(config.trainer)
-    scenario = build(config.scenario, seed=config.seed, data_dir=config.data_dir)
+    whole = build(config.scenario, seed=config.seed, data_dir=config.data_dir)
+    scenario = _what_is_asked(config, whole)
     pl.seed_everything(config.seed, verbose=False)
     schedule = Schedule(scenario.n_tasks, config.epochs_per_task, joint=config.strategy.stream == "joint")
     network = build(
         config.model,
         input_shape=scenario.input_shape,
         n_classes=scenario.n_classes,
-        n_tasks=1 if schedule.joint else scenario.n_tasks,  # a mixed batch belongs to no task
+        # A mixed batch belongs to no task, and the parts of a stream, which share a test, are one.
+        n_tasks=1 if schedule.joint else whole.n_tests,
     )
     m = plain(config.m) if config.strategy.uses_m and config.m is not None else 0.0
     bridge = _bridge(config, scenario)
     optimizer = partial(config.strategy.optimizer)
-    learner = Learner(network, optimizer, schedule, m, config.strategy.reset_optimizer, bridge)
+    classes = scenario.classes_of_task
+    criterion = None if classes is None else TaskCrossEntropy(scenario.n_classes, classes)
+    reset = config.strategy.reset_optimizer
+    learner = Learner(network, optimizer, schedule, m, reset, bridge, scenario.n_tests, criterion)
     data = StreamDataModule(scenario, schedule, config.batch_size, config.eval_batch_size, config.seed)
 
     checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
@@ -103,14 +118,25 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
             recording.write(row)
     recording.watch(hidden_weights(network))
     recorder = Recorder([metrics, progress, recording])
-    trainer = _trainer(config, run_dir, schedule, [recorder, progress], recording.logger)
+    if "hidden_weights" in config.get("figures", []):
+        recorder.sinks.append(WeightHistograms(run_dir, hidden_weights(network)))
+    pruning = Pruning(this_trial(config) or (lambda task, accuracy: False))
+    inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
+    trainer = _trainer(config, run_dir, schedule, [recorder, progress, *inside, pruning], recording.logger)
     try:
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     finally:
         if recorder.rows:  # also of a run that is cut short
             summary = {**summary, "n_tasks": scenario.n_tasks, **_results(learner, recorder)}
             _write_results(run_dir, learner, recorder, summary)
-    return summary
+    return {**summary, "status": "pruned" if pruning.pruned else "completed"}
+
+
+def _what_is_asked(config: DictConfig, scenario: Scenario) -> Scenario:
+    """The tasks to train, and what to test on."""
+    if config.only_tasks is not None:
+        scenario = first_tasks(scenario, config.only_tasks)
+    return scenario if config.test_on == "test" else hold_out(scenario, config.validation_share, config.seed)
 
 
 def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
@@ -175,15 +201,20 @@ def _trainer(
 
 def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:
     """What was measured, and what a reader has to know to compare it."""
-    per_task = any(norm.n_states > 1 for norm in task_norms(learner.network))
-    population = any(getattr(norm, "test_statistics", None) == "population" for norm in task_norms(learner.network))
+    norms = [*task_norms(learner.network)]
+    per_task = any(norm.per_task for norm in norms)
+    masked = isinstance(learner.criterion, TaskCrossEntropy)
+    # Population statistics are those of the task that is current, so they have to know it, unless there is but one: of
+    # the parts of a stream they need no more than the data at hand.
+    population = any(getattr(norm, "test_statistics", None) == "population" for norm in norms)
+    population = population and learner.matrix.n_tested > 1
     plugins = learner.bridge is not None and learner.bridge.uses_boundary
-    # Population statistics are those of the task that is current, so they have to know it.
-    told = learner.reset_optimizer or per_task or population or plugins
+    told = learner.reset_optimizer or per_task or masked or population or plugins
     return {
         **figures(learner.matrix.compute(), learner.matrix.baseline()),
+        "norm_per_task": any(norm.n_states > 1 for norm in norms),
         "task_boundary_used": told and not learner.schedule.joint,
-        "task_label_used": per_task,
+        "task_label_used": per_task or masked,
         "train_seconds": round(recorder.train_seconds, 3),
         "samples_per_second": round(recorder.samples_per_second, 1),
     }
@@ -194,6 +225,6 @@ def _write_results(run_dir: Path, learner: Learner, recorder: Recorder, summary:
     R, schedule = learner.matrix.compute(), learner.schedule
     write_matrix_csv(run_dir / "accuracy_matrix.csv", R)
     write_matrix_figure(run_dir / "accuracy_matrix.png", R, summary)
-    curves = torch.tensor([[row[f"accuracy/task_{j}"] for j in range(schedule.n_tasks)] for row in recorder.rows])
+    curves = torch.tensor([[row[f"accuracy/task_{j}"] for j in range(R.shape[1])] for row in recorder.rows])
     ends = [] if schedule.joint else [schedule.epochs_per_task * (j + 1) for j in range(schedule.n_tasks)]
     write_curves_figure(run_dir / "accuracy_curves.png", [row["epoch"] for row in recorder.rows], curves, ends, summary)

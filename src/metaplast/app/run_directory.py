@@ -47,13 +47,13 @@ def _take(directory: Path) -> bool:
 
 
 @contextmanager
-def occupied(run_dir: Path) -> Iterator[None]:
-    """Hold the lock of `run_dir`, so that no other process runs there; UserError where one does already."""
+def occupied(run_dir: Path, patience: float = 0) -> Iterator[None]:
+    """Hold the lock of `run_dir`, so that no other process runs there; UserError if one does for `patience` seconds."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(run_dir / LOCK)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=patience)
     except Timeout:
         raise UserError(f"{run_dir}: another process is running there; wait for it, or end it first") from None
     try:

@@ -6,6 +6,7 @@ entry here.
 
 from collections.abc import Mapping
 
+from metaplast.app.resolvers import BUDGETS
 from metaplast.app.rule import (
     BOOLEAN,
     NOT_NEGATIVE,
@@ -20,8 +21,11 @@ from metaplast.app.rule import (
     number,
     one_of,
 )
+from metaplast.report.experiment_figures import FIGURES
 
 METAPLASTICITY = either(NOT_NEGATIVE, list_of(NOT_NEGATIVE, "a list of such (one a weight layer)"))
+
+CONSOLIDATION = one_of("tanh", "exponential")
 
 SETTINGS = {
     "m": either(METAPLASTICITY, NULL),
@@ -30,8 +34,11 @@ SETTINGS = {
     "batch_size": integer(1),
     "eval_batch_size": integer(1),
     "measure_every": integer(1),
+    "test_on": one_of("test", "validation"),
+    "validation_share": number("> 0 and < 1", lambda share: 0 < share < 1),
+    "only_tasks": either(integer(1), NULL),
     "data_dir": TEXT,
-    "resume": either(TEXT, NULL),
+    "resume": either(TEXT, Rule("true (with -m)", lambda value: value is True), NULL),
     "strategy.uses_m": BOOLEAN,
     "strategy.stream": one_of("sequence", "joint"),
     "strategy.reset_optimizer": BOOLEAN,
@@ -45,6 +52,21 @@ SETTINGS = {
 """Every run has these."""
 
 OPTIONAL_SETTINGS = {
+    "budget": one_of(*BUDGETS),
+    "diagnostics": BOOLEAN,
+    "figures": list_of(one_of(*FIGURES), f"a list of any of {', '.join(FIGURES)}"),
+    "first_tasks.candidates": list_of(NOT_NEGATIVE, "a list of numbers >= 0"),
+    "first_tasks.per_layer": BOOLEAN,
+    "first_tasks.n_trials": integer(1),
+    "first_tasks.n_tasks": integer(1),
+    "first_tasks.hindsight": BOOLEAN,
+    "search.name": TEXT,
+    "search.space": Rule("a section of ranges by key", lambda value: isinstance(value, dict)),
+    "search.n_trials": integer(1),
+    "search.n_jobs": either(integer(1), NULL),
+    "search.sampler": one_of("tpe", "random"),
+    "search.pruner": one_of("median", "none"),
+    "search.n_startup_trials": integer(1),
     "logger.mode": one_of("offline", "online", "disabled", "shared"),
     "logger.project": TEXT,
     "logger.entity": either(TEXT, NULL),
@@ -52,6 +74,7 @@ OPTIONAL_SETTINGS = {
     "logger.run_name": either(TEXT, NULL),
     "logger.tags": list_of(TEXT, "a list of texts"),
     "logger.notes": either(TEXT, NULL),
+    "logger.model_artifact": BOOLEAN,
 }
 """Some runs have these."""
 
@@ -63,7 +86,9 @@ NORMALIZATION = {
     "test_statistics": one_of("population", "running", "batch"),
 }
 
-SPLIT = {"n_tasks": integer(1, 10), "incremental": one_of("class")}
+SPLIT = {"n_tasks": integer(1, 10), "incremental": one_of("class", "task")}
+
+STREAM = {"n_parts": integer(1)}
 
 FEATURES = {"scale": one_of("std", "variance", "none"), "binarize": BOOLEAN, "file": TEXT}
 
@@ -80,6 +105,13 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
     },
     "metaplast.scenarios.split_mnist": SPLIT,
     "metaplast.scenarios.split_fashion_mnist": SPLIT,
+    "metaplast.scenarios.split_digits": SPLIT,
+    "metaplast.scenarios.fashion_mnist_stream": STREAM,
+    "metaplast.scenarios.digits_stream": STREAM,
+    "metaplast.scenarios.cifar10_stream": {
+        **STREAM,
+        "augment": one_of("none", "flip", "flip_crop", "flip_rotate", "flip_rotate_or_crop"),
+    },
     "metaplast.scenarios.whole_datasets": {
         "order": list_of(one_of("mnist", "fashion_mnist"), "a list of mnist, fashion_mnist or both")
     },
@@ -105,23 +137,38 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
         "init_width": POSITIVE,
         **NORMALIZATION,
     },
+    "metaplast.nn.networks.vgg": {
+        "channels": WIDTHS,
+        "hidden": WIDTHS,
+        "dropout": number(">= 0 and < 1", lambda share: 0 <= share < 1),
+        "init_width": either(POSITIVE, NULL),
+        **NORMALIZATION,
+    },
     "metaplast.optim.MetaplasticAdam": {
         "lr": POSITIVE,
         "betas": list_of(number("", lambda beta: 0 <= beta < 1), "a list of two numbers >= 0 and < 1", length=2),
         "eps": NOT_NEGATIVE,
         "weight_decay": NOT_NEGATIVE,
+        "consolidation": CONSOLIDATION,
         "compiled": one_of("auto", True, False),
+    },
+    "metaplast.optim.MetaplasticSGD": {
+        "lr": POSITIVE,
+        "momentum": number(">= 0 and < 1", lambda momentum: 0 <= momentum < 1),
+        "weight_decay": NOT_NEGATIVE,
+        "consolidation": CONSOLIDATION,
     },
 }
 """By target, every setting that it takes from a configuration."""
 
 WIDTHS_OF = {
-    "metaplast.nn.networks.bnn": "hidden",
-    "metaplast.nn.networks.mlp": "hidden",
-    "metaplast.nn.networks.bcnn": "channels",
+    "metaplast.nn.networks.bnn": ("hidden",),
+    "metaplast.nn.networks.mlp": ("hidden",),
+    "metaplast.nn.networks.bcnn": ("channels",),
+    "metaplast.nn.networks.vgg": ("channels", "hidden"),
 }
-"""By model, the list with one entry for each weight layer but the last."""
+"""By model, the lists that have one entry for each weight layer but the last between them."""
 
 GROUPS = ("scenario", "model", "strategy", "trainer", "logger")
-OPEN_SECTIONS = ("scenario", "model", "strategy", "logger")
+OPEN_SECTIONS = ("scenario", "model", "strategy", "logger", "search")
 """Where `+key=value` may add a setting, since a target or an interpolation may read it."""

@@ -19,16 +19,24 @@ def stoppable(run_dir: Path) -> Iterator[None]:
 
     Lightning answers Ctrl-C by a SystemExit of its own, whose context is the KeyboardInterrupt.
     """
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _terminate) if in_main_thread else None
     try:
-        yield
+        with terminable():
+            yield
     except (KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
         status = _status(stop)
         if status is None:
             raise
         print(f"Stopped. {_way_on(run_dir)}", file=sys.stderr)
         raise SystemExit(status) from stop
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit with 143, as far as this is the thread that signals reach."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, _terminate) if in_main_thread else None
+    try:
+        yield
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)

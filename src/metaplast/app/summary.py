@@ -17,6 +17,9 @@ from metaplast.metrics import average_accuracy, backward_transfer, forgetting, f
 PACKAGES = ("metaplast", "torch", "pytorch-lightning", "avalanche-lib", "hydra-core", "torchmetrics", "wandb", "numpy")
 """What a result may hang on; their versions are kept with it."""
 
+FIGURES = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
+"""The four that a run comes to."""
+
 
 def description(config: DictConfig) -> dict[str, Any]:
     """What the configuration says of a run: the choices, by name, and the settings that make runs comparable.
@@ -32,10 +35,13 @@ def description(config: DictConfig) -> dict[str, Any]:
         "strategy": strategy.name,
         "scenario": config.scenario.name,
         "model": model.name,
-        "widths": plain(model.get("hidden", model.get("channels"))),
+        "widths": [*(model.get("channels") or []), *(model.get("hidden") or [])] or None,
         "m": plain(config.m) if strategy.uses_m else None,
         "seed": config.seed,
         "n_tasks": config.scenario.get("n_tasks"),
+        "only_tasks": config.only_tasks,
+        "test_on": config.test_on,
+        "validation_share": config.validation_share if config.test_on == "validation" else None,
         "epochs_per_task": config.epochs_per_task,
         "batch_size": config.batch_size,
         "norm": norm,
@@ -48,7 +54,7 @@ def description(config: DictConfig) -> dict[str, Any]:
 
 
 def figures(R: Tensor, baseline: Tensor) -> dict[str, Any]:
-    """The accuracy matrix (T, T), the baseline (T,) and the four figures; None for what was not measured."""
+    """The accuracy matrix (T, J), the baseline (J,) and the four figures; None for what was not measured."""
     return {
         "average_accuracy": _number(average_accuracy(R)),
         "forgetting": _number(forgetting(R)),

@@ -1,5 +1,6 @@
 """Getting and checking the files of data sets, and the tensors of a task."""
 
+from metaplast.data.augmentation import Augmentation, augmented, epoch_draws
 from metaplast.data.by_class import split_by_class
 from metaplast.data.cifar import load_cifar10, load_cifar100
 from metaplast.data.digits import load_digits
@@ -12,7 +13,10 @@ from metaplast.data.usps import load_usps
 
 __all__ = [
     "SCALES",
+    "Augmentation",
     "TaskTensors",
+    "augmented",
+    "epoch_draws",
     "load_cifar10",
     "load_cifar100",
     "load_digits",

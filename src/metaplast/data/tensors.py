@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from metaplast.data.augmentation import Augmentation
+
 
 @dataclass(frozen=True, eq=False)
 class TaskTensors:
@@ -26,6 +28,8 @@ class TaskTensors:
     """Classes, int64 (N,)."""
     permutation: Tensor | None = None
     """Indices of pixels, int64 (C·H·W,); None leaves the pixels in place."""
+    augmentation: Augmentation = "none"
+    """How the batches of an epoch are changed at random, which is the trainer's to do; :meth:`batch` never does it."""
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:

@@ -1,7 +1,8 @@
 """The accuracy matrix of a stream of tasks, as a metric that counts.
 
-R[i, j] is the test accuracy on task j after training on task i, a fraction; NaN where it was not measured. What is kept
-are counts of correct answers and of samples, which add up over batches and over processes; the figures of R are pure
+R[i, j] is the test accuracy on task j after training on task i, a fraction; NaN where it was not measured. R is square,
+but for stream learning: the parts of one data set share one test, so that there is a single column. What is kept are
+counts of correct answers and of samples, which add up over batches and over processes; the figures of R are pure
 functions in `metaplast.metrics.transfer`. Importing this file imports torchmetrics (seconds); those functions do not.
 """
 
@@ -28,16 +29,17 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
     """Accuracy on every task after every task, R[i, j] = correct[i, j] / total[i, j].
 
     Args:
-        n_tasks: T, the number of tasks, at least 1.
+        n_tasks: T, the number of tasks trained, at least 1.
+        n_tested: J, the number of test sets; None: one a task, J = T. 1 for a stream, whose tasks are parts of one.
         kwargs: of `torchmetrics.Metric`, but for `compute_with_cache`, since counts also change outside `update`.
 
-    States, int64 of shape (T+1, T), summed across processes, part of the state dict; row 0 is before any training,
+    States, int64 of shape (T+1, J), summed across processes, part of the state dict; row 0 is before any training,
     row i+1 after task i:
         correct: right answers.
         total: samples tested. A cell whose total is 0 was not measured, and is NaN in R.
 
     Raises:
-        ValueError: if `n_tasks` is below 1.
+        ValueError: if `n_tasks` or `n_tested` is below 1.
 
     >>> matrix = AccuracyMatrix(n_tasks=2)
     >>> matrix.update(torch.tensor([1, 0, 2, 2]), torch.tensor([1, 1, 2, 2]), trained=0, tested=0)
@@ -55,13 +57,14 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
     correct: Tensor
     total: Tensor
 
-    def __init__(self, n_tasks: int, **kwargs: Any) -> None:
-        if n_tasks < 1:
-            raise ValueError(f"n_tasks: expected 1 or more, got {n_tasks}")
+    def __init__(self, n_tasks: int, n_tested: int | None = None, **kwargs: Any) -> None:
+        self.n_tasks, self.n_tested = n_tasks, n_tasks if n_tested is None else n_tested
+        for name, number in (("n_tasks", self.n_tasks), ("n_tested", self.n_tested)):
+            if number < 1:
+                raise ValueError(f"{name}: expected 1 or more, got {number}")
         super().__init__(compute_with_cache=False, **kwargs)
-        self.n_tasks = n_tasks
         for name in ("correct", "total"):
-            zeros = torch.zeros(n_tasks + 1, n_tasks, dtype=torch.int64)
+            zeros = torch.zeros(self.n_tasks + 1, self.n_tested, dtype=torch.int64)
             self.add_state(name, zeros, dist_reduce_fx="sum", persistent=True)
 
     @property
@@ -76,7 +79,7 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
             predictions: class indices, integer of shape (N,), or logits, shape (N, K), of which the largest counts.
             target: right class indices, integer of shape (N,).
             trained: last task trained, -1 to T-1.
-            tested: task tested, 0 to T-1.
+            tested: task tested, 0 to J-1.
 
         Raises:
             ValueError: if a shape does not fit, or a task does not exist.
@@ -96,15 +99,15 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
             correct: right answers among them; a tensor is not read back from its device.
             total: samples tested, ≥ 0.
             trained: last task trained, -1 to T-1.
-            tested: task tested, 0 to T-1.
+            tested: task tested, 0 to J-1.
 
         Raises:
             ValueError: if a task does not exist, or the counts do not fit each other.
         """
         if total < 0 or (isinstance(correct, int) and not 0 <= correct <= total):
             raise ValueError(f"correct, total: expected 0 <= correct <= total, got {correct} of {total}")
-        if not 0 <= tested < self.n_tasks:
-            raise ValueError(f"tested: expected a task from 0 to {self.n_tasks - 1}, got {tested}")
+        if not 0 <= tested < self.n_tested:
+            raise ValueError(f"tested: expected a task from 0 to {self.n_tested - 1}, got {tested}")
         row = self._row(trained)
         # A new tensor each time: a state may be shared with a loaded state dict, or be born under inference mode.
         self.correct, self.total = self.correct.clone(), self.total.clone()
@@ -123,11 +126,11 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
         self.total[row] = 0
 
     def compute(self) -> Tensor:
-        """R, float64 of shape (T, T) on the CPU (not every device has float64), over all processes."""
+        """R, float64 of shape (T, J) on the CPU (not every device has float64), over all processes."""
         return self._accuracy()[1:]
 
     def baseline(self) -> Tensor:
-        """Accuracy on each task before any training, float64 of shape (T,) on the CPU, over all processes."""
+        """Accuracy on each task before any training, float64 of shape (J,) on the CPU, over all processes."""
         with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self.sync_on_compute):
             return self._accuracy()[0]
 
@@ -135,7 +138,7 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
         """Draw the matrix as an annotated heat map in percent.
 
         Args:
-            val: a matrix R to draw, shape (T, T); by default that of `compute`.
+            val: a matrix R to draw, shape (T, J); by default that of `compute`.
             ax: axes to draw on; by default those of a new pyplot figure.
 
         Returns:
@@ -143,7 +146,7 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
         """
         R = self.compute() if val is None else val
         if ax is None:
-            _, ax = plt.subplots(figsize=figure_size(len(R)), layout="constrained")
+            _, ax = plt.subplots(figsize=figure_size(*R.shape), layout="constrained")
         draw_accuracy_matrix(R, ax)
         return ax.figure, ax
 
@@ -162,6 +165,6 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
         @functools.wraps(compute)
         def wrapped() -> Tensor:
             R: Tensor = squeezing()
-            return R.reshape(self.n_tasks, self.n_tasks)
+            return R.reshape(self.n_tasks, self.n_tested)
 
         return wrapped

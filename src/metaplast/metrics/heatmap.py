@@ -5,46 +5,44 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
 from torch import Tensor
 
 # From dark to light without a turn, so it reads in grey and by colour-blind eyes.
 COLOUR_MAP = "viridis"
 BRIGHT_ABOVE = 55.0
 """Percent above which the colour map is so light that black is read better on it than white."""
+PARTS_A_ROW = 10
+"""Of a stream, how many parts stand beside each other."""
 
 
 def draw_accuracy_matrix(R: Tensor, ax: Axes) -> AxesImage:
     """Draw R as a heat map: rows 'after task i', columns 'task j', each cell in percent on a fixed scale of 0 to 100.
 
     A cell that is NaN, not measured, is hatched and bears no number. A white staircase parts the tasks that had been
-    trained (left of it) from those still to come.
+    trained (left of it) from those still to come. The one column of a stream is broken into rows of ten parts, read as
+    lines of text are.
 
     Args:
-        R: accuracy matrix, shape (T, T), fractions.
+        R: accuracy matrix, shape (T, T), or (T, 1) of a stream; fractions.
         ax: the axes to draw on.
 
     Returns:
         The image, from which a colour bar can be made.
     """
-    percent: list[list[float]] = (100 * R.double()).tolist()
-    n_tasks = len(percent)
-    size = cell_font_size(n_tasks)
-    image = ax.imshow(percent, cmap=COLOUR_MAP, vmin=0, vmax=100, aspect="equal")
+    percent = 100 * R.double()
+    image = _draw_stream(percent, ax) if is_stream(R) else _draw_square(percent, ax)
     ax.patch.set(facecolor="#f2f2f2", hatch="////", edgecolor="#c4c4c4", linewidth=0)  # seen through NaN cells
-    for i, row in enumerate(percent):
-        for j, value in enumerate(row):
-            if not math.isnan(value):
-                colour = "black" if value > BRIGHT_ABOVE else "white"
-                ax.text(j, i, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=size)
-    steps = [_stair(i) for i in range(n_tasks - 1) if not math.isnan(percent[i][i])]
-    ax.add_collection(LineCollection(steps, colors="white", linewidths=1.5))
-    ax.set_xticks(range(n_tasks), [f"task {j}" if n_tasks <= 10 else str(j) for j in range(n_tasks)], fontsize=size)
-    ax.set_yticks(range(n_tasks), [f"after task {i}" for i in range(n_tasks)], fontsize=size)
-    any_missing = any(math.isnan(value) for row in percent for value in row)
-    ax.set_xlabel("tested on" + (" task" if n_tasks > 10 else "") + (" (hatched: not measured)" if any_missing else ""))
+    if bool(percent.isnan().any()):
+        ax.set_xlabel(f"{ax.get_xlabel()} (hatched: not measured)")
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     return image
+
+
+def is_stream(R: Tensor) -> bool:
+    """Whether R is that of a stream: several parts, one test."""
+    return R.shape[1] == 1 and len(R) > 1
 
 
 def cell_font_size(n_tasks: int) -> float:
@@ -52,10 +50,54 @@ def cell_font_size(n_tasks: int) -> float:
     return max(6.0, min(10.0, 13.0 - 0.4 * n_tasks))
 
 
-def figure_size(n_tasks: int) -> tuple[float, float]:
-    """Width and height in inches of a figure in which each of `n_tasks` columns has room for its number."""
+def figure_size(n_tasks: int, n_tested: int | None = None) -> tuple[float, float]:
+    """Width and height in inches of a figure in which each number of R, of shape (`n_tasks`, `n_tested`), has room.
+
+    `n_tested` None is one test a task.
+    """
+    if n_tested == 1 < n_tasks:
+        columns = min(n_tasks, PARTS_A_ROW)
+        cell = 0.055 * cell_font_size(PARTS_A_ROW)
+        return max(3.0, columns * cell) + 2.3, max(1.5, -(-n_tasks // columns) * cell) + 1.7
     side = max(3.0, n_tasks * 0.055 * cell_font_size(n_tasks))
     return side + 2.3, side + 1.5
+
+
+def _draw_square(percent: Tensor, ax: Axes) -> AxesImage:
+    n_tasks = len(percent)
+    size = cell_font_size(n_tasks)
+    image = _draw_cells(percent.tolist(), ax, size)
+    steps = [_stair(i) for i in range(n_tasks - 1) if not math.isnan(percent[i, i])]
+    ax.add_collection(LineCollection(steps, colors="white", linewidths=1.5))
+    ax.set_xticks(range(n_tasks), [f"task {j}" if n_tasks <= 10 else str(j) for j in range(n_tasks)], fontsize=size)
+    ax.set_yticks(range(n_tasks), [f"after task {i}" for i in range(n_tasks)], fontsize=size)
+    ax.set_xlabel("tested on" + (" task" if n_tasks > 10 else ""))
+    return image
+
+
+def _draw_stream(percent: Tensor, ax: Axes) -> AxesImage:
+    n_parts = len(percent)
+    columns = min(n_parts, PARTS_A_ROW)
+    padded = [*percent.flatten().tolist(), *[math.nan] * (-n_parts % columns)]
+    rows = [padded[start : start + columns] for start in range(0, len(padded), columns)]
+    size = cell_font_size(PARTS_A_ROW)
+    image = _draw_cells(rows, ax, size)
+    if n_parts % columns:  # there are no such parts, which is not the same as not measured
+        ax.add_patch(Rectangle((n_parts % columns - 0.5, len(rows) - 1.5), columns, 1, color="white"))
+    ax.set_xticks(range(columns), [f"+{j}" for j in range(columns)], fontsize=size)
+    ax.set_yticks(range(len(rows)), [f"after part {i * columns}" for i in range(len(rows))], fontsize=size)
+    ax.set_xlabel("the one test, after each part")
+    return image
+
+
+def _draw_cells(percent: list[list[float]], ax: Axes, size: float) -> AxesImage:
+    image = ax.imshow(percent, cmap=COLOUR_MAP, vmin=0, vmax=100, aspect="equal")
+    for i, row in enumerate(percent):
+        for j, value in enumerate(row):
+            if not math.isnan(value):
+                colour = "black" if value > BRIGHT_ABOVE else "white"
+                ax.text(j, i, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=size)
+    return image
 
 
 def _stair(i: int) -> list[tuple[float, float]]:

@@ -1,9 +1,10 @@
 """Binary layers, normalization and networks."""
 
 from metaplast.nn.binary import BinaryConv2d, BinaryLinear, SignActivation, binarize, hidden_weights, sign
-from metaplast.nn.networks import bcnn, bnn, mlp
+from metaplast.nn.networks import bcnn, bnn, mlp, vgg
 from metaplast.nn.normalization import BatchNorm, FixedScale, LayerNorm, TaskNorm, select_task, store_task, task_norms
 from metaplast.nn.population import set_population_statistics
+from metaplast.nn.task_cross_entropy import TaskCrossEntropy
 
 __all__ = [
     "BatchNorm",
@@ -12,6 +13,7 @@ __all__ = [
     "FixedScale",
     "LayerNorm",
     "SignActivation",
+    "TaskCrossEntropy",
     "TaskNorm",
     "bcnn",
     "binarize",
@@ -23,4 +25,5 @@ __all__ = [
     "sign",
     "store_task",
     "task_norms",
+    "vgg",
 ]

@@ -4,6 +4,7 @@ Layers are named `layer1, norm1, act1, layer2, …`, and every weight layer is f
 one too.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import prod
@@ -91,9 +92,14 @@ def mlp(
     hidden: Sequence[int] = (512, 512),
     **norm: Unpack[NormSettings],
 ) -> nn.Sequential:
-    """The full-precision twin of :func:`bnn`: real weights without bias, ReLU, the same norms (paper, Fig. 2f)."""
-    widths = [prod(input_shape), *hidden, n_classes]
-    return _dense(lambda _, i, o: nn.Linear(i, o, bias=False), nn.ReLU, widths, n_tasks, norm)
+    """The full-precision twin of :func:`bnn`: real weights without bias, ReLU, the same norms (paper, Fig. 2f).
+
+    With norm="none" it is an ordinary network: layers with a bias, and no scale, which only sums of ±1 need.
+    """
+    widths, ordinary = [prod(input_shape), *hidden, n_classes], norm.get("norm") == "none"
+    network = _dense(lambda _, i, o: nn.Linear(i, o, bias=ordinary), nn.ReLU, widths, n_tasks, norm)
+    layers = network.named_children()
+    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers if not isinstance(layer, FixedScale)))
 
 
 def bcnn(

@@ -49,6 +49,11 @@ class TaskNorm(nn.Module):
         if self.n_states > 1:
             self.register_buffer(f"{name}_of_task", torch.zeros(self.n_states, self.features))
 
+    @property
+    def per_task(self) -> bool:
+        """Whether an answer depends on which task is selected: there are states, and something in them is read."""
+        return self.n_states > 1 and bool(self._kept)
+
     def store(self, task: int) -> None:
         """Copy the live state into the row of `task`; nothing to do where all tasks share one state."""
         if self.n_states > 1:
@@ -98,6 +103,11 @@ class BatchNorm(TaskNorm):
         self.register_buffer("var", torch.ones(features))
         self._keep("mean")
         self._keep("var")
+
+    @property
+    def per_task(self) -> bool:
+        """As of every :class:`TaskNorm`; statistics of the test batch are read from no state."""
+        return self.n_states > 1 and (self.weight is not None or self.test_statistics != "batch")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` normalized, of the same shape."""

@@ -8,36 +8,51 @@ tensor. Where nothing can be compiled, the literal form takes over, with a warni
 
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
+from metaplast.optim.consolidation import Consolidation
 from metaplast.optim.metaplastic_adam import metaplastic_adam_step
 
 _unavailable = False
 
 
+def _moved(hidden: Tensor, gradient: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, settings: Tensor) -> Tensor:
+    """Move both moments as :func:`metaplastic_adam_step` does; return the plain step times √v + ε, its divisor."""
+    step_size, _, beta1, one_minus_beta1, beta2, one_minus_beta2, _, weight_decay = settings.unbind()
+    gradient = gradient + weight_decay * hidden
+    exp_avg.copy_(beta1 * exp_avg + one_minus_beta1 * gradient)
+    exp_avg_sq.copy_(beta2 * exp_avg_sq + one_minus_beta2 * gradient * gradient)
+    return step_size * exp_avg
+
+
 def _plain(hidden: Tensor, gradient: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, settings: Tensor) -> None:
-    """The lines of :func:`metaplastic_adam_step` on flat tensors, for m = 0."""
-    step_size, _, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay = settings.unbind()
-    gradient = gradient + weight_decay * hidden
-    exp_avg.copy_(beta1 * exp_avg + one_minus_beta1 * gradient)
-    exp_avg_sq.copy_(beta2 * exp_avg_sq + one_minus_beta2 * gradient * gradient)
-    hidden.copy_(hidden - step_size * exp_avg / (exp_avg_sq.sqrt() + eps))
+    """The step for m = 0, on flat tensors."""
+    u = _moved(hidden, gradient, exp_avg, exp_avg_sq, settings)
+    hidden.copy_(hidden - u / (exp_avg_sq.sqrt() + settings[6]))
 
 
-def _metaplastic(hidden: Tensor, gradient: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, settings: Tensor) -> None:
-    """The same with f_meta as 1 − tanh²(x) = 4z / (1 + z)², z = e^(−2|x|): half the time of a kernel with tanh.
+def _tanh(hidden: Tensor, gradient: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, settings: Tensor) -> None:
+    """With f_meta as 1 − tanh²(x) = 4z / (1 + z)², z = e^(−2|x|), which takes half the time of a kernel with tanh.
 
-    Two divisions become one: f_meta · μ / (√v + ε) = 4z μ / ((1 + z)² (√v + ε)), and z = 1 where |W^h| grows.
+    z is 1, and with it the share, where the step lets |W^h| grow. There is one division in all.
     """
-    step_size, m, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay = settings.unbind()
-    gradient = gradient + weight_decay * hidden
-    exp_avg.copy_(beta1 * exp_avg + one_minus_beta1 * gradient)
-    exp_avg_sq.copy_(beta2 * exp_avg_sq + one_minus_beta2 * gradient * gradient)
-    z = torch.exp(-2 * m * torch.where(hidden * exp_avg > 0, hidden.abs(), 0.0))
-    hidden.copy_(hidden - step_size * 4 * z * exp_avg / ((1 + z).square() * (exp_avg_sq.sqrt() + eps)))
+    u = _moved(hidden, gradient, exp_avg, exp_avg_sq, settings)
+    z = torch.exp(-2 * settings[1] * torch.where(hidden * exp_avg > 0, hidden.abs(), 0.0))
+    hidden.copy_(hidden - 4 * z * u / ((1 + z).square() * (exp_avg_sq.sqrt() + settings[6])))
+
+
+def _exponential(hidden: Tensor, gradient: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, settings: Tensor) -> None:
+    """With e^(−m|W^h|) instead."""
+    u = _moved(hidden, gradient, exp_avg, exp_avg_sq, settings)
+    z = torch.exp(-settings[1] * torch.where(hidden * exp_avg > 0, hidden.abs(), 0.0))
+    hidden.copy_(hidden - z * u / (exp_avg_sq.sqrt() + settings[6]))
+
+
+FORMS: Mapping[str, Callable[..., None]] = {"tanh": _tanh, "exponential": _exponential}
+"""By the name of the consolidation function."""
 
 
 @functools.cache
@@ -58,6 +73,7 @@ def compiled_step(
     beta2: float,
     eps: float,
     weight_decay: float,
+    consolidation: Consolidation = "tanh",
 ) -> None:
     """Take the step of :func:`metaplastic_adam_step`, equal up to rounding, in one pass over the tensors.
 
@@ -70,7 +86,7 @@ def compiled_step(
             [step_size, m, beta1, 1 - beta1, beta2, 1 - beta2, eps, weight_decay], dtype=hidden.dtype
         ).to(hidden.device, non_blocking=True)
         try:
-            kernel = _kernel(_metaplastic if m else _plain)
+            kernel = _kernel(FORMS[consolidation] if m else _plain)
             kernel(*(tensor.detach().view(-1) for tensor in tensors), settings)
         except Exception as error:  # the compiler's errors have no common class; nothing was written before it failed
             _unavailable = True
@@ -80,5 +96,12 @@ def compiled_step(
         else:
             return
     metaplastic_adam_step(
-        *tensors, step_size=step_size, m=m, beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay
+        *tensors,
+        step_size=step_size,
+        m=m,
+        beta1=beta1,
+        beta2=beta2,
+        eps=eps,
+        weight_decay=weight_decay,
+        consolidation=consolidation,
     )

@@ -17,17 +17,10 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
+from metaplast.optim.consolidation import CONSOLIDATIONS, Consolidation
+
 COMPILE_FROM = 65_536
 """With `compiled="auto"`, weights of at least this many elements take the compiled step; below, eager is as fast."""
-
-
-def f_meta(m: float, hidden: Tensor) -> Tensor:
-    """Share of a shrinking step that is kept: f_meta(m, W^h) = 1 − tanh²(m·|W^h|), in (0, 1]; far out it rounds to 0.
-
-    >>> f_meta(1.35, torch.tensor([0.0, 0.5, -0.5, 3.0])).round(decimals=3)
-    tensor([1.0000, 0.6540, 0.6540, 0.0010])
-    """
-    return 1 - torch.tanh(m * hidden).square()
 
 
 def metaplastic_adam_step(
@@ -42,6 +35,7 @@ def metaplastic_adam_step(
     beta2: float,
     eps: float,
     weight_decay: float,
+    consolidation: Consolidation = "tanh",
 ) -> None:
     """One step on one tensor, in place on `hidden`, `exp_avg` and `exp_avg_sq`, all of one shape. The literal form.
 
@@ -50,7 +44,8 @@ def metaplastic_adam_step(
     gradient = gradient.add(hidden, alpha=weight_decay) if weight_decay else gradient
     exp_avg.mul_(beta1).add_(gradient, alpha=1 - beta1)
     exp_avg_sq.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    kept = torch.where(hidden * exp_avg > 0, f_meta(m, hidden) * exp_avg, exp_avg) if m else exp_avg
+    share = CONSOLIDATIONS[consolidation]
+    kept = torch.where(hidden * exp_avg > 0, share(m, hidden) * exp_avg, exp_avg) if m else exp_avg
     hidden.addcdiv_(kept, exp_avg_sq.sqrt().add_(eps), value=-step_size)
 
 
@@ -101,9 +96,9 @@ class MetaplasticAdam(torch.optim.Optimizer):
         betas: decay of the two moments, each in [0, 1).
         eps: ε > 0, added to √v before the bias correction.
         weight_decay: λ ≥ 0, added to the gradient as λ W^h.
+        consolidation: "tanh", the paper's f_meta, or "exponential"; see :mod:`metaplast.optim.consolidation`.
         compiled: True, take the step as one compiled kernel; False, the literal form; "auto", compiled for weights of
-        at
-            least 65,536 elements where a compiler is found.
+            at least 65,536 elements where a compiler is found.
 
     Raises:
         ValueError: a setting out of its range.
@@ -128,9 +123,13 @@ class MetaplasticAdam(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        consolidation: Consolidation = "tanh",
         compiled: bool | Literal["auto"] = "auto",
     ) -> None:
+        if consolidation not in CONSOLIDATIONS:
+            raise ValueError(f"consolidation has to be one of {', '.join(CONSOLIDATIONS)}, but is {consolidation!r}")
         super().__init__(params, {"lr": lr, "m": m, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay})
+        self.consolidation = consolidation
         self.compiled = compiled
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -178,7 +177,15 @@ class MetaplasticAdam(torch.optim.Optimizer):
             take = compiled_step
         state = self.state[parameter]
         assert parameter.grad is not None
-        take(parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"], m=m, **_settings(group, state["step"]))
+        take(
+            parameter,
+            parameter.grad,
+            state["exp_avg"],
+            state["exp_avg_sq"],
+            m=m,
+            consolidation=self.consolidation,
+            **_settings(group, state["step"]),
+        )
 
     def _step_many(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         """Take the plain step on parameters that have all taken as many."""

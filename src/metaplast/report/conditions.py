@@ -1,4 +1,4 @@
-"""What has to be said with every result, or it cannot be compared: the normalization, and what the run was told."""
+"""What has to be said with every result, or it cannot be compared: normalization, what the run was told, the test."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -12,17 +12,22 @@ class Conditions(NamedTuple):
     """Whether training was told that a task ended."""
     label: str
     """Whether testing was told which task it is."""
+    tested_on: str
+    """Which data the accuracies are of: the test data, or a part of the training data."""
 
 
 def conditions(summary: Mapping[str, Any]) -> Conditions:
     """Read the conditions of a run from what summary.json holds.
 
     >>> conditions({"norm": "batch", "norm_per_task": True, "gamma_init": "uniform", "test_statistics": "population",
-    ...             "task_boundary_used": True, "task_label_used": False})
-    Conditions(normalization='batch, per task, γ uniform, population', boundary='yes', label='no')
+    ...             "task_boundary_used": True, "task_label_used": False, "test_on": "test"})[0]
+    'batch, per task, γ uniform, population'
     """
     return Conditions(
-        _normalization(summary), _told(summary.get("task_boundary_used")), _told(summary.get("task_label_used"))
+        _normalization(summary),
+        _told(summary.get("task_boundary_used")),
+        _told(summary.get("task_label_used")),
+        _tested_on(summary),
     )
 
 
@@ -45,6 +50,12 @@ def _normalization(summary: Mapping[str, Any]) -> str:
         statistics or "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _tested_on(summary: Mapping[str, Any]) -> str:
+    if summary.get("test_on") == "validation":
+        return f"validation data ({summary['validation_share']:g} of the training data)"
+    return "test data" if "norm" in summary else "–"  # older summaries do not say it, since there was nothing else
 
 
 def _told(value: bool | None) -> str:

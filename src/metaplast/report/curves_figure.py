@@ -1,6 +1,7 @@
 """accuracy_curves.png: the test accuracy of every task over the stream, so that forgetting is seen as it happens."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ GREY = "#444444"
 AVERAGE = "#a8a8a8"
 LABEL_GAP = 4.4
 """Least distance between the centres of two labels beside the curves, in percent of accuracy."""
+MARKED_TASKS = 30
+"""The most tasks whose names find room above the axes."""
 MARKED_MOMENTS = 60
 """Up to so many moments each is marked by a dot; a task that was tested once could not be seen otherwise."""
 
@@ -38,27 +41,30 @@ def draw_curves(ax: Axes, epochs: Sequence[float], accuracies: Tensor, task_ends
     """Draw the accuracies measured in the course of a run.
 
     Each task has a line in its colour, faint until the task is trained, with its last value beside it; the thick line
-    is the average over the tasks seen so far, those whose training had begun. Upright lines part the tasks.
+    is the average over the tasks seen so far, those whose training had begun. Upright lines part the tasks. The parts
+    of a stream share one test, so that there is one line, seen from the start.
 
     Args:
         ax: the axes to draw on.
         epochs: E moments of the stream, in epochs since its start, ascending.
-        accuracies: test accuracy on each task at each of them, shape (E, T), fractions; NaN where not measured.
+        accuracies: test accuracy on each task at each of them, shape (E, T), or (E, 1) of a stream; fractions, NaN
+            where not measured.
         task_ends: the moment at which each task's training ends, T of them; empty where all are trained at once.
 
     Raises:
         ValueError: if a number of moments or of tasks does not fit.
     """
     n_tasks = accuracies.shape[1]
-    if len(epochs) != len(accuracies) or len(task_ends) not in (0, n_tasks):
+    if len(epochs) != len(accuracies) or (n_tasks > 1 and len(task_ends) not in (0, n_tasks)):
         raise ValueError(
             f"epochs, task_ends: expected {len(accuracies)} and {n_tasks} (or 0) for accuracies of shape "
             f"{tuple(accuracies.shape)}, got {len(epochs)} and {len(task_ends)}"
         )
     moments = torch.as_tensor(epochs, dtype=torch.float64)
     percent = 100 * accuracies.double().cpu()
-    starts = torch.tensor([0.0, *task_ends[:-1]] if task_ends else [0.0] * n_tasks, dtype=torch.float64)
+    starts = task_starts(task_ends, n_tasks)
     seen = moments[:, None] > starts
+    stream = n_tasks == 1 < len(task_ends)
 
     colours = [colormaps["plasma"](0.82 * j / max(1, n_tasks - 1)) for j in range(n_tasks)]
     marker = "o" if len(epochs) <= MARKED_MOMENTS else None
@@ -67,8 +73,12 @@ def draw_curves(ax: Axes, epochs: Sequence[float], accuracies: Tensor, task_ends
         ax.plot(moments, curve.where(~learned, torch.nan), color=colour, linewidth=0.8, alpha=0.35)
         ax.plot(moments, curve.where(learned, torch.nan), color=colour, linewidth=1.6, marker=marker, markersize=3)
     ax.plot(moments, curves[-1], color=AVERAGE, linewidth=6, solid_capstyle="round", zorder=1.5)  # under the tasks
-    _label_ends(ax, moments, curves, [f"task {j}" for j in range(n_tasks)] + ["average"], [*colours, GREY])
-    _mark_tasks(ax, starts, task_ends, colours)
+    if stream:
+        _label_ends(ax, moments, curves[:1], ["test"], colours)
+        _mark_tasks(ax, task_ends, [GREY] * len(task_ends), "part")
+    else:
+        _label_ends(ax, moments, curves, [f"task {j}" for j in range(n_tasks)] + ["average"], [*colours, GREY])
+        _mark_tasks(ax, task_ends, colours, "task")
     ax.set(xlim=(0, max([*task_ends, *epochs])), ylim=(0, 101), xlabel="epoch", ylabel="test accuracy, %")
     if 1 < len(task_ends) <= 10:
         ax.set_xticks([0, *task_ends])
@@ -85,6 +95,16 @@ def write_curves_figure(
     """Write `make_curves_figure` to `target`, atomically."""
     with atomic_path(target) as temporary:
         make_curves_figure(epochs, accuracies, task_ends, summary).savefig(temporary, dpi=150)
+
+
+def task_starts(task_ends: Sequence[float], n_tasks: int) -> Tensor:
+    """The moment from which each of `n_tasks` tests counts as seen, float64 (n_tasks,): the start of its training.
+
+    >>> task_starts([2.0, 4.0], n_tasks=2).tolist(), task_starts([2.0, 4.0], n_tasks=1).tolist()
+    ([0.0, 2.0], [0.0])
+    """
+    one_each = len(task_ends) == n_tasks
+    return torch.tensor([0.0, *task_ends[:-1]] if one_each else [0.0] * n_tasks, dtype=torch.float64)
 
 
 def mean_of_seen(accuracies: Tensor, seen: Tensor) -> Tensor:
@@ -146,19 +166,21 @@ def _label_ends(
         )
 
 
-def _mark_tasks(ax: Axes, starts: Tensor, task_ends: Sequence[float], colours: Sequence[Any]) -> None:
-    """Part the tasks by upright lines, and name above the axes the task that is trained."""
-    few = len(task_ends) <= 10
-    for j, (start, end) in enumerate(zip(starts.tolist(), task_ends, strict=False)):
+def _mark_tasks(ax: Axes, task_ends: Sequence[float], colours: Sequence[Any], word: str) -> None:
+    """Part the tasks by upright lines, and name above the axes the task that is trained, of many not each."""
+    few, every = len(task_ends) <= 10, -(-len(task_ends) // MARKED_TASKS)
+    for j, (start, end) in enumerate(pairwise([0.0, *task_ends])):
         ax.axvline(end, color="#9a9a9a", linewidth=0.8, linestyle=(0, (4, 3)), zorder=0.5)
+        if j % every:
+            continue
         ax.text(
             (start + end) / 2,
             1.015,
-            f"task {j}" if few else str(j),
+            f"{word} {j}" if few else str(j),
             transform=ax.get_xaxis_transform(),
             horizontalalignment="center",
             color=colours[j],
             fontsize=9,
         )
     if not few:
-        ax.text(-0.01, 1.015, "task", transform=ax.transAxes, horizontalalignment="right", color=GREY, fontsize=9)
+        ax.text(-0.01, 1.015, word, transform=ax.transAxes, horizontalalignment="right", color=GREY, fontsize=9)

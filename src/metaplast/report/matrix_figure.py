@@ -16,10 +16,10 @@ def make_matrix_figure(R: Tensor, summary: Mapping[str, Any]) -> Figure:
     """Make the figure of an accuracy matrix.
 
     Args:
-        R: accuracy matrix, shape (T, T), fractions; NaN where not measured.
+        R: accuracy matrix, shape (T, T), or (T, 1) of a stream, fractions; NaN where not measured.
         summary: what summary.json holds, of which the name of the run and the four figures are shown.
     """
-    figure = titled_figure(*figure_size(len(R)), summary)
+    figure = titled_figure(*figure_size(*R.shape), summary)
     ax = figure.add_subplot()
     image = draw_accuracy_matrix(R, ax)
     figure.colorbar(image, ax=ax, label="test accuracy, %", ticks=range(0, 101, 20)).outline.set_visible(False)

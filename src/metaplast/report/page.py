@@ -16,7 +16,6 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from metaplast.atomic import write_text
-from metaplast.metrics.heatmap import figure_size
 from metaplast.report.caption import scores
 from metaplast.report.conditions import common, conditions
 from metaplast.report.inline_svg import inline_svg
@@ -29,6 +28,7 @@ from metaplast.report.sweep_figures import (
     draw_score,
     draw_setting_curves,
     draw_setting_matrix,
+    matrix_size,
     score_height,
     shown,
 )
@@ -107,12 +107,18 @@ def _facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
         yield "normalization", alike.normalization
         yield "task boundary used in training", alike.boundary
         yield "task label used in testing", alike.label
+        yield "tested on", alike.tested_on
 
 
 def _differing(sweep: Sweep) -> list[str]:
     """The conditions that are not those of every completed run: such runs are no like for like."""
     each = {conditions(run.summary) for run in sweep.runs if run.completed}
-    names = ("normalization", "use of the task boundary in training", "use of the task label in testing")
+    names = (
+        "normalization",
+        "use of the task boundary in training",
+        "use of the task label in testing",
+        "the data that they were tested on",
+    )
     return [name for name, values in zip(names, zip(*each, strict=True), strict=False) if len(set(values)) > 1]
 
 
@@ -151,12 +157,11 @@ def _plain(value: Any) -> Any:
 
 
 def _setting(index: int, setting: Setting, anchors: Mapping[int, str]) -> dict[str, Any]:
-    n_tasks = max(len(run.summary["accuracy_matrix"]) for run in setting.completed)
     curves, matrix = (
         inline_svg(f"{draw.__name__}-{index}", f"{about}: {setting.label}", size, partial(draw, setting=setting))
         for about, size, draw in (
             ("Test accuracy on every task over the stream", CURVES_SIZE, draw_setting_curves),
-            ("Accuracy matrix, mean over seeds", figure_size(n_tasks), draw_setting_matrix),
+            ("Accuracy matrix, mean over seeds", matrix_size([setting]), draw_setting_matrix),
         )
     )
     return {
@@ -209,6 +214,7 @@ def _tokens(run: Run, place: str, values: Mapping[str, Any]) -> Iterator[str]:
         "norm": run.summary.get("norm"),
         "boundary": told.boundary,
         "label": told.label,
+        "test_on": run.summary.get("test_on"),
     }
     for name, value in named.items():
         yield f"{name}={text(value)}".replace(" ", "")

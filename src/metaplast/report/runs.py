@@ -8,13 +8,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
 from metaplast.errors import UserError
+from metaplast.journal import SWEEP, Job, Journal
 
 Value = str | int | float | bool | None
 """What a setting comes to; a list is its JSON text, so that it can be compared and shown."""
@@ -30,7 +31,8 @@ class Run:
 
     path: Path
     status: str
-    """completed, failed, interrupted, running, starting (nothing written), lost (held by no process) or unreadable."""
+    """completed, failed, interrupted, running, starting (nothing written), lost (held by no process) or unreadable;
+    of a job of a sweep also queued or killed."""
     error: str | None
     """Why it is not completed, where that is known."""
     summary: Mapping[str, Any]
@@ -66,14 +68,20 @@ def find_runs(directories: Sequence[Path]) -> list[Run]:
         if not directory.is_dir():
             raise UserError(f"{directory} is no directory; give one that holds runs")
     found: dict[Path, Path] = {}
+    jobs: dict[Path, tuple[Path, Job]] = {}
     for directory in directories:
         for path in _run_directories(directory):
             found.setdefault(path.resolve(), path)
-    if not found:
+        for sweep_dir in _sweep_directories(directory):
+            for job in Journal(sweep_dir).jobs():
+                jobs.setdefault((sweep_dir / job.directory).resolve(), (sweep_dir / job.directory, job))
+    if not found and not jobs:
         raise UserError(
             f"{', '.join(map(str, directories))}: no run there or below (a run's directory holds summary.json)"
         )
-    return [read_run(path) for path in sorted(found.values(), key=lambda path: natural_order(str(path)))]
+    runs = [_told(read_run(path), jobs[key][1] if key in jobs else None) for key, path in found.items()]
+    runs += [_unborn(path, job) for key, (path, job) in jobs.items() if key not in found]
+    return sorted(runs, key=lambda run: natural_order(str(run.path)))
 
 
 def read_run(path: Path) -> Run:
@@ -81,7 +89,7 @@ def read_run(path: Path) -> Run:
     try:
         summary = json.loads(_text(path / "summary.json") or "{}")
         config = _text(path / "config.yaml")
-        settings = _settings(yaml.load(config, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})
+        settings = deciding(yaml.load(config, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})
         status, error = summary.get("status", "starting"), summary.get("error")
     except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError) as failure:
         return Run(path, "unreadable", f"{type(failure).__name__}: {failure}", {}, {}, "")
@@ -116,24 +124,47 @@ def natural_order(words: str) -> list[tuple[int, str]]:
     return [(int(part) if part.isdecimal() else -1, part) for part in re.split(r"(\d+)", words)]
 
 
-def _settings(config: Mapping[str, Any]) -> dict[str, Value]:
-    """The leaves that a result may hang on: not where files are, nor who is told; m only where it is used."""
+def deciding(config: Mapping[str, Any]) -> dict[str, Value]:
+    """Leaves of a configuration that a result may hang on: not where files are, nor who is told; m only where used."""
     leaves = {key: value for key, value in flatten(config).items() if _matters(key)}
     return leaves if leaves.get("strategy.uses_m", True) else leaves | {"m": None}
 
 
 def _matters(key: str) -> bool:
-    if key.startswith(("logger.", "trainer.")):
+    if key.startswith(("logger.", "trainer.", "search.", "first_tasks.")):
         return key == "trainer.precision"
-    return key not in ("data_dir", "resume")
+    return key not in ("data_dir", "resume", "budget", "figures", "diagnostics")
+
+
+def _told(run: Run, job: Job | None) -> Run:
+    """The run as the journal of its sweep knows it, where a process could not say itself how it ended."""
+    if job is None or run.status not in ("starting", "lost") or job.status not in ("failed", "killed"):
+        return run
+    return replace(run, status=job.status, error=job.error)
+
+
+def _unborn(path: Path, job: Job) -> Run:
+    """A job of a sweep that left no run: it has not started, or ended before it had a directory."""
+    status = "starting" if job.status == "running" else job.status
+    return Run(path, status, job.error, {"overrides": list(job.overrides)}, {}, "")
 
 
 def _run_directories(top: Path) -> Iterator[Path]:
+    return (folder for folder, _, is_run in _folders(top) if is_run)
+
+
+def _sweep_directories(top: Path) -> Iterator[Path]:
+    return (folder for folder, files, _ in _folders(top) if SWEEP in files)
+
+
+def _folders(top: Path) -> Iterator[tuple[Path, list[str], bool]]:
+    """Each folder in and below `top`, its files, and whether it is a run's, whose own folders hold no runs."""
     for folder, below, files in os.walk(top):
         alone = len(below) + len(files) == 1
-        if "summary.json" in files or (LOCK in files and ("config.yaml" in files or alone)):
-            below.clear()  # a run's own folders hold no runs
-            yield Path(folder)
+        is_run = "summary.json" in files or (LOCK in files and ("config.yaml" in files or alone))
+        if is_run:
+            below.clear()
+        yield Path(folder), files, is_run
 
 
 def _text(path: Path) -> str:

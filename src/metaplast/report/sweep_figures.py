@@ -20,7 +20,7 @@ from torch import Tensor
 from metaplast.atomic import atomic_path
 from metaplast.errors import UserError
 from metaplast.metrics.heatmap import draw_accuracy_matrix, figure_size
-from metaplast.report.curves_figure import draw_curves, mean_of_seen
+from metaplast.report.curves_figure import draw_curves, mean_of_seen, task_starts
 from metaplast.report.metrics_csv import read_metrics
 from metaplast.report.over_seeds import Spread, numbers, over_seeds
 from metaplast.report.runs import Run
@@ -72,19 +72,26 @@ def draw_setting_curves(ax: Axes, setting: Setting) -> None:
 
     Where no completed run has a metrics.csv that can be read, the axes say so.
     """
-    measured = [(run, curves) for run in setting.completed if (curves := _curves(run))]
-    epochs = sorted(set.intersection(*(set(curves) for _, curves in measured))) if measured else []
+    epochs, stacks = setting_curves(setting)
     if not epochs:
         _say(ax, "no curves: metrics.csv cannot be read")
         return
-    stacks = [(run.seed, torch.stack([curves[epoch] for epoch in epochs])) for run, curves in measured]
     spread = over_seeds(stacks)
-    ends = _task_ends(setting.completed[0], spread.mean.shape[1])
+    ends = _task_ends(setting.completed[0])
     draw_curves(ax, epochs, spread.mean, ends)
-    starts = torch.tensor([0.0, *ends[:-1]] if ends else [0.0] * spread.mean.shape[1])
-    seen = torch.tensor(epochs)[:, None] > starts
+    seen = torch.tensor(epochs)[:, None] > task_starts(ends, spread.mean.shape[1])
     average = over_seeds((seed, mean_of_seen(stack, seen)) for seed, stack in stacks)
     _draw_bands(ax, epochs, [*spread.sd.unbind(1), average.sd])
+
+
+def setting_curves(setting: Setting) -> tuple[list[float], list[tuple[Any, Tensor]]]:
+    """Return the epochs that all completed runs of a setting measured, and each run's seed and accuracies (E, T) there.
+
+    Runs whose metrics.csv cannot be read are left out; both lists are empty where none is left.
+    """
+    measured = [(run, curves) for run in setting.completed if (curves := _curves(run))]
+    epochs = sorted(set.intersection(*(set(curves) for _, curves in measured))) if measured else []
+    return epochs, [(run.seed, torch.stack([curves[epoch] for epoch in epochs])) for run, curves in measured if epochs]
 
 
 def draw_setting_matrix(ax: Axes, setting: Setting) -> None:
@@ -105,16 +112,22 @@ def write_figures(folder: Path, sweep: Sweep) -> list[Path]:
     scores = Figure(figsize=(5.2 * len(SCORE_AXES), score_height(sweep)), layout="constrained")
     for ax, key in zip(scores.subplots(1, len(SCORE_AXES)), SCORE_AXES, strict=True):
         draw_score(ax, sweep, key)
-    n_tasks = max(len(run.summary["accuracy_matrix"]) for setting in settings for run in setting.completed)
     figures = {
         "sweep_scores.png": scores,
         "sweep_curves.png": _grid(settings, draw_setting_curves, CURVES_SIZE),
-        "sweep_matrices.png": _grid(settings, draw_setting_matrix, figure_size(n_tasks)),
+        "sweep_matrices.png": _grid(settings, draw_setting_matrix, matrix_size(settings)),
     }
     for name, figure in figures.items():
         with atomic_path(folder / name) as temporary:
             figure.savefig(temporary, dpi=130)
     return [folder / name for name in figures]
+
+
+def matrix_size(settings: Sequence[Setting]) -> tuple[float, float]:
+    """Width and height in inches in which the matrix of any of `settings`, each with a completed run, can be read."""
+    matrices = [run.summary["accuracy_matrix"] for setting in settings for run in setting.completed]
+    widths, heights = zip(*(figure_size(len(R), len(R[0])) for R in matrices), strict=True)
+    return max(widths), max(heights)
 
 
 def score_height(sweep: Sweep) -> float:
@@ -260,11 +273,11 @@ def _curves(run: Run) -> dict[float, Tensor]:
     return {row["epoch"]: numbers([row[f"accuracy/task_{j}"] for j in range(tasks)]) for row in rows}
 
 
-def _task_ends(run: Run, n_tasks: int) -> list[float]:
+def _task_ends(run: Run) -> list[float]:
     epochs = run.settings.get("epochs_per_task")
     if run.settings.get("strategy.stream") == "joint" or not isinstance(epochs, int):
         return []
-    return [float(epochs * (j + 1)) for j in range(n_tasks)]
+    return [float(epochs * (j + 1)) for j in range(len(run.summary["accuracy_matrix"]))]
 
 
 def _say(ax: Axes, words: str) -> None:

@@ -20,13 +20,14 @@ def report_sweep(directories: Sequence[Path], out: Path | None = None, console: 
 
     Returns:
         The page, sweep.html. Beside it lie sweep.csv and, once a run is completed, sweep_scores.png, sweep_curves.png
-        and sweep_matrices.png.
+        and sweep_matrices.png, and what the runs name in `figures`.
 
     Raises:
         UserError: if a directory is none, if there is no run, or if `out` cannot be written to.
     """
     runs = find_runs(directories)
     # Seconds of imports, which a wrong directory need not wait for.
+    from metaplast.report.experiment_figures import write_experiment_figures
     from metaplast.report.page import write_page
     from metaplast.report.sweep import make_sweep
     from metaplast.report.sweep_figures import write_figures
@@ -40,6 +41,7 @@ def report_sweep(directories: Sequence[Path], out: Path | None = None, console: 
     try:
         write_sweep_csv(folder / "sweep.csv", sweep)
         write_figures(folder, sweep)
+        write_experiment_figures(folder, sweep)
         write_page(page, sweep, title="/".join(together.parts[-2:]).lstrip("/"))
     except OSError as error:
         raise UserError(f"--out={folder}: cannot be written to: {error.strerror}; give a folder that can") from error

@@ -123,7 +123,7 @@ def _conditions(sweep: Sweep) -> Iterator[Text]:
         yield Text(
             ("" if alike else f"{name}: ")
             + f"norm {told.normalization} · task boundary used in training: {told.boundary}"
-            + f" · task label used in testing: {told.label}"
+            + f" · task label used in testing: {told.label} · tested on {told.tested_on}"
         )
 
 

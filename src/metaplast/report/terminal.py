@@ -10,6 +10,7 @@ from rich.style import Style
 from rich.text import Text
 
 from metaplast.report.caption import heading, scores
+from metaplast.report.conditions import conditions
 
 Cell = float | None
 """An accuracy, a fraction; None or NaN where it was not measured."""
@@ -19,6 +20,8 @@ HEAT = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37
 
 LABEL_WIDTH = 10  # "after task"
 CELL_WIDTH = 6  # " 100.0"
+PARTS_A_ROW = 10
+"""Of a stream, how many parts stand beside each other."""
 ASCII = str.maketrans("·–−↑↓", "|--^v")
 """Letter for letter, since styles are kept by position."""
 
@@ -27,7 +30,8 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     """Print the end of a run: accuracy matrix, four figures, settings, time and run directory.
 
     The matrix is coloured on a terminal, and plain text elsewhere or under NO_COLOR; where it is wider than the
-    terminal, each task has a row instead: its accuracy when learned and at the end.
+    terminal, each task has a row instead: its accuracy when learned and at the end. The one column of a stream, whose
+    parts share a test, is broken into rows of ten.
 
     Args:
         summary: what summary.json holds (DESIGN.md lists the keys), and `run_dir`.
@@ -36,10 +40,11 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     console = console or Console()
     R: list[list[Cell]] = summary["accuracy_matrix"]
     fits = LABEL_WIDTH + CELL_WIDTH * len(R) <= console.width
+    table = _stream if len(R[0]) == 1 < len(R) else _matrix if fits else _tasks
     for line in [
         Text(heading(summary), "bold"),
         Text(),
-        *(_matrix(R) if fits else _tasks(R)),
+        *table(R),
         Text(),
         _scores(summary),
         Text("↑ more is better, ↓ less is better; forgetting, BWT and FWT in points", "dim"),
@@ -66,6 +71,15 @@ def _matrix(R: list[list[Cell]]) -> Iterator[Text]:
     yield Text("after task" + "".join(f"{j:>{CELL_WIDTH - 1}} " for j in range(len(R))), "dim")
     for i, row in enumerate(R):
         yield Text.assemble((f"{i:>{LABEL_WIDTH - 1}} ", "dim"), *(_cell(value) for value in row))
+
+
+def _stream(R: list[list[Cell]]) -> Iterator[Text]:
+    yield Text(f"{'':{LABEL_WIDTH}}  test accuracy after each part, %", "dim")
+    columns = range(min(len(R), PARTS_A_ROW))
+    yield Text("after part" + "".join(f"{f'+{j}':>{CELL_WIDTH - 1}} " for j in columns), "dim")
+    for i in range(0, len(R), PARTS_A_ROW):
+        cells = (_cell(row[0]) for row in R[i : i + PARTS_A_ROW])
+        yield Text.assemble((f"{i:>{LABEL_WIDTH - 1}} ", "dim"), *cells)
 
 
 def _tasks(R: list[list[Cell]]) -> Iterator[Text]:
@@ -99,6 +113,8 @@ def _settings(summary: Mapping[str, Any]) -> Iterator[Text]:
     yield Text(" · ".join(parts))
     boundary, label = (_yes(summary[key]) for key in ("task_boundary_used", "task_label_used"))
     yield Text(f"task boundary used in training: {boundary} · task label used in testing: {label}")
+    if summary.get("test_on") == "validation":
+        yield Text(f"tested on {conditions(summary).tested_on}, not on the test data")
     seconds, speed = summary["train_seconds"], summary["samples_per_second"]
     yield Text(f"{summary['status']}: trained for {_duration(seconds)} at {speed:,.0f} samples a second")
 

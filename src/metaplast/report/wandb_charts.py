@@ -7,25 +7,22 @@ import io
 import math
 from typing import TYPE_CHECKING, Any
 
-import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from metaplast.metrics.heatmap import draw_accuracy_matrix, figure_size
+from metaplast.metrics.weight_histogram import weight_histogram
 
 if TYPE_CHECKING:
     import wandb
 
-BINS = 64
-"""Of a histogram; W&B takes up to 512."""
-
 
 def matrix_image(R: Tensor) -> "wandb.Image":
-    """The accuracy matrix R, shape (T, T), as a heat map in percent; logged after each task, they are a film."""
+    """The accuracy matrix R, (T, T) or (T, 1), as a heat map in percent; logged after each task, they are a film."""
     import wandb
 
-    figure = Figure(figsize=figure_size(len(R)), layout="constrained")
+    figure = Figure(figsize=figure_size(*R.shape), layout="constrained")
     draw_accuracy_matrix(R, figure.add_subplot())
     png = io.BytesIO()
     figure.savefig(png, format="png", dpi=120)
@@ -33,15 +30,15 @@ def matrix_image(R: Tensor) -> "wandb.Image":
 
 
 def matrix_table(R: Tensor) -> "wandb.Table":
-    """The accuracy matrix R, shape (T, T), as a table of fractions: a row after each task, empty where not measured."""
+    """The accuracy matrix R, (T, T) or (T, 1), as a table of fractions: a row after each task, empty: not measured."""
     import wandb
 
-    columns: list[str | int] = ["after task", *(f"task_{j}" for j in range(len(R)))]
+    columns: list[str | int] = ["after task", *(f"task_{j}" for j in range(R.shape[1]))]
     return wandb.Table(columns=columns, data=[[i, *map(_or_none, row)] for i, row in enumerate(R.tolist())])
 
 
 def matrix_chart(R: Tensor) -> Any:
-    """The accuracy matrix R, shape (T, T), as W&B's own heat map, in percent, without the cells not measured.
+    """The accuracy matrix R, shape (T, T) or (T, 1), as W&B's own heat map, in percent, without the cells not measured.
 
     W&B's only heat map is that of a confusion matrix, and its function wants labels to count; the chart behind it takes
     any numbers, under the names that it gives them.
@@ -67,20 +64,8 @@ def weights_histogram(hidden: Tensor) -> "wandb.Histogram":
     """Histogram of hidden weights of any shape, counted on their device; those that are not finite are left out."""
     import wandb
 
-    values = hidden.detach().float()
-    low, high = _range(values)
-    if not math.isfinite(high - low):  # the check costs more than the histogram, so it is not made in advance
-        low, high = _range(values[values.isfinite()])
-    if low == high:  # one value needs a bin with a width, too
-        low, high = low - 0.5, high + 0.5
-    counts = torch.histc(values, BINS, low, high)
-    edges = torch.linspace(low, high, BINS + 1)
-    return wandb.Histogram(np_histogram=(counts.cpu().numpy(), edges.numpy()))
-
-
-def _range(values: Tensor) -> tuple[float, float]:
-    low, high = values.aminmax() if values.numel() else (0.0, 0.0)
-    return float(low), float(high)
+    counts, edges = weight_histogram(hidden)
+    return wandb.Histogram(np_histogram=(counts.numpy(), edges.numpy()))
 
 
 def _or_none(accuracy: float) -> float | None:

@@ -1,7 +1,7 @@
 """MNIST, then USPS: the same ten digits in two hands, few images of each.
 
-Source: Laborieux et al. 2021 (arXiv 2101.07592), Fig. 4: 2,000 contiguous images of MNIST and 1,800 of USPS, for a
-convolutional network. That the test sets are the whole ones, and where the pixels are cut, is ours.
+Source: Laborieux et al. 2021 (arXiv 2101.07592), Fig. 4, and its published code: 2,000 contiguous images of MNIST and
+1,800 of USPS, from a place drawn at random on, for a convolutional network that sees the sign of a pixel.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metaplast.data import TaskTensors, load_mnist, load_usps
+from metaplast.data import TaskTensors, load_mnist, load_usps, random_permutation
 from metaplast.scenarios.arguments import check_order, check_true_or_false, check_whole
 from metaplast.scenarios.scenario import Scenario
 
@@ -23,33 +23,40 @@ _MARGIN = 6
 def mnist_usps(
     order: Sequence[str], n_mnist: int, n_usps: int, binarize: bool, seed: int, data_dir: str | Path
 ) -> Scenario:
-    """One task a data set: the first `n_mnist` or `n_usps` training images (1, 28, 28), and all of the test images.
+    """One task a data set: `n_mnist` or `n_usps` contiguous training images (1, 28, 28), and all of the test images.
 
-    `order` is a list of one or both of `mnist` and `usps`. With `binarize`, pixels are +1 where there is more than half
-    of the ink and else -1; without, they are in [0, 1]. The data are read from `data_dir`; MNIST is fetched if it is
-    not there, USPS is not: see :func:`metaplast.data.load_usps`. Nothing is drawn at random: `seed` is not used. Raises
-    UserError for a wrong argument and for data that cannot be had.
+    Where they begin is a pure function of `seed`, an integer ≥ 0. `order` is a list of one or both of `mnist` and
+    `usps`. With `binarize`, pixels are 1 where there is any ink and else 0, which is their sign; without, they are in
+    [0, 1]. The data are read from `data_dir`; MNIST is fetched if it is not there, USPS is not: see
+    :func:`metaplast.data.load_usps`. Raises UserError for a wrong argument and for data that cannot be had.
     """
+    check_whole("seed", seed, least=0)
     check_order("scenario.order", order, ["mnist", "usps"])
     check_whole("scenario.n_mnist", n_mnist, least=1, most=60_000)
     check_whole("scenario.n_usps", n_usps, least=1, most=7_291)
     check_true_or_false("scenario.binarize", binarize)
     sizes = {"mnist": n_mnist, "usps": n_usps}
-    train = [_task(name, data_dir, binarize, sizes[name]) for name in order]
-    test = [_task(name, data_dir, binarize) for name in order]
+    train, test = ([_whole(name, data_dir, binarize, train) for name in order] for train in (True, False))
+    train = [_contiguous(task, sizes[name], seed) for name, task in zip(order, train, strict=True)]
     return Scenario.from_tensors(train, test, n_classes=_N_CLASSES)
 
 
-def _task(name: str, data_dir: str | Path, binarize: bool, n_train: int | None = None) -> TaskTensors:
-    """The first `n_train` training images of a data set, or (None) its test images."""
+def _whole(name: str, data_dir: str | Path, binarize: bool, train: bool) -> TaskTensors:
+    """All training or test images of a data set."""
     load = load_mnist if name == "mnist" else load_usps
-    images, labels = load(data_dir, train=n_train is not None)
-    images, labels = images[:n_train], labels[:n_train]
+    images, labels = load(data_dir, train=train)
     if name == "usps":
         images = F.pad(images, [_MARGIN] * 4)
     return TaskTensors(_signs(images) if binarize else images, labels)
 
 
+def _contiguous(task: TaskTensors, n: int, seed: int) -> TaskTensors:
+    """`n` images from a random place on, or all of them where there are fewer."""
+    places = max(1, len(task) - n + 1)
+    start = int(random_permutation(places, seed)[0])
+    return TaskTensors(task.images[start : start + n], task.labels[start : start + n])
+
+
 def _signs(images: Tensor) -> Tensor:
-    """+1 where a uint8 pixel is 128 or more, else -1; as int8, which a task takes as it is."""
-    return (images >= 128).to(torch.int8) * 2 - 1
+    """Signs of uint8 pixels: 1 where there is any ink, else 0; as int8, which a task takes as it is."""
+    return (images > 0).to(torch.int8)

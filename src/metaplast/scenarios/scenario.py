@@ -29,6 +29,11 @@ class Scenario:
         """Number of experiences in the train stream."""
         return len(self.benchmark.train_stream)
 
+    @property
+    def n_tests(self) -> int:
+        """Number of test sets: one a task, or a single one where the tasks are parts of one, as in a stream."""
+        return len(self.benchmark.test_stream)
+
     @classmethod
     def from_tensors(
         cls,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from metaplast.data import TaskTensors, load_fashion_mnist, load_mnist, split_by_class
+from metaplast.data import TaskTensors, load_digits, load_fashion_mnist, load_mnist, split_by_class
 from metaplast.scenarios.arguments import check_divides, check_word
 from metaplast.scenarios.scenario import Scenario
 
@@ -26,22 +26,25 @@ def split_mnist(n_tasks: int, incremental: str, seed: int, data_dir: str | Path)
     fetched if it is not there. Nothing is drawn at random: `seed` is not used. Raises UserError for a wrong argument
     and for data that cannot be had.
     """
-    return _split(load_mnist, n_tasks, incremental, data_dir)
+    return _split(lambda train: load_mnist(data_dir, train), n_tasks, incremental)
 
 
 def split_fashion_mnist(n_tasks: int, incremental: str, seed: int, data_dir: str | Path) -> Scenario:
     """Fashion-MNIST's ten classes, otherwise as :func:`split_mnist`."""
-    return _split(load_fashion_mnist, n_tasks, incremental, data_dir)
+    return _split(lambda train: load_fashion_mnist(data_dir, train), n_tasks, incremental)
 
 
-def _split(
-    load: Callable[..., tuple[Tensor, Tensor]], n_tasks: int, incremental: str, data_dir: str | Path
-) -> Scenario:
+def split_digits(n_tasks: int, incremental: str, seed: int, data_dir: str | Path | None = None) -> Scenario:
+    """The ten digits of scikit-learn, images (1, 8, 8), otherwise as :func:`split_mnist`; `data_dir` is not used."""
+    return _split(load_digits, n_tasks, incremental)
+
+
+def _split(load: Callable[[bool], tuple[Tensor, Tensor]], n_tasks: int, incremental: str) -> Scenario:
     check_divides("scenario.n_tasks", n_tasks, _N_CLASSES)
     check_word("scenario.incremental", incremental, INCREMENTAL)
     width = _N_CLASSES // n_tasks
     classes = tuple(tuple(range(first, first + width)) for first in range(0, _N_CLASSES, width))
-    train, test = (split_by_class(TaskTensors(*load(data_dir, train=part)), classes) for part in (True, False))
+    train, test = (split_by_class(TaskTensors(*load(part)), classes) for part in (True, False))
     return Scenario.from_tensors(
         train, test, n_classes=_N_CLASSES, classes_of_task=classes if incremental == "task" else None
     )

@@ -8,11 +8,19 @@ Source: Laborieux et al. 2021 (arXiv 2101.07592), stream learning.
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 from torch import Tensor
 
-from metaplast.data import TaskTensors, load_cifar10, load_fashion_mnist, random_permutation
-from metaplast.scenarios.arguments import check_whole
+from metaplast.data import (
+    Augmentation,
+    TaskTensors,
+    load_cifar10,
+    load_digits,
+    load_fashion_mnist,
+    random_permutation,
+)
+from metaplast.scenarios.arguments import check_whole, check_word
 from metaplast.scenarios.scenario import Scenario
 
 _N_CLASSES = 10
@@ -25,23 +33,36 @@ def fashion_mnist_stream(n_parts: int, seed: int, data_dir: str | Path) -> Scena
     ≥ 0. The data are read from `data_dir`, into which they are fetched if they are not there. Raises UserError for a
     wrong argument and for data that cannot be had.
     """
-    return _stream(load_fashion_mnist, n_parts, seed, data_dir)
+    return _stream(lambda train: load_fashion_mnist(data_dir, train), n_parts, seed)
 
 
-def cifar10_stream(n_parts: int, seed: int, data_dir: str | Path) -> Scenario:
+def cifar10_stream(n_parts: int, augment: Augmentation, seed: int, data_dir: str | Path) -> Scenario:
     """CIFAR-10's 50,000 training images (3, 32, 32) in `n_parts` parts, tested on its 10,000 test images.
 
-    Otherwise as :func:`fashion_mnist_stream`, but the data are not fetched: see :func:`metaplast.data.load_cifar10`.
+    `augment` is what is done to training images at random, anew in every epoch; :data:`metaplast.data.Augmentation`
+    says what. Otherwise as :func:`fashion_mnist_stream`, but the data are not fetched: see
+    :func:`metaplast.data.load_cifar10`.
     """
-    return _stream(load_cifar10, n_parts, seed, data_dir)
+    check_word("scenario.augment", augment, get_args(Augmentation))
+    return _stream(lambda train: load_cifar10(data_dir, train), n_parts, seed, augment)
 
 
-def _stream(load: Callable[..., tuple[Tensor, Tensor]], n_parts: int, seed: int, data_dir: str | Path) -> Scenario:
+def digits_stream(n_parts: int, seed: int, data_dir: str | Path | None = None) -> Scenario:
+    """The 1,442 training images (1, 8, 8) of scikit-learn's digits in `n_parts` parts, tested on its 355 test images.
+
+    Otherwise as :func:`fashion_mnist_stream`; `data_dir` is not used, since scikit-learn carries the images.
+    """
+    return _stream(load_digits, n_parts, seed)
+
+
+def _stream(
+    load: Callable[[bool], tuple[Tensor, Tensor]], n_parts: int, seed: int, augment: Augmentation = "none"
+) -> Scenario:
     check_whole("scenario.n_parts", n_parts, least=1)
     check_whole("seed", seed, least=0)
-    images, labels = load(data_dir, train=True)
+    images, labels = load(True)
     check_whole("scenario.n_parts", n_parts, least=1, most=len(labels))
     order = random_permutation(len(labels), seed)
     parts = zip(images[order].tensor_split(n_parts), labels[order].tensor_split(n_parts), strict=True)
-    test = TaskTensors(*load(data_dir, train=False))
-    return Scenario.from_tensors([TaskTensors(*part) for part in parts], [test], n_classes=_N_CLASSES)
+    train = [TaskTensors(*part, augmentation=augment) for part in parts]
+    return Scenario.from_tensors(train, [TaskTensors(*load(False))], n_classes=_N_CLASSES)

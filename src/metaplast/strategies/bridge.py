@@ -220,7 +220,7 @@ class Bridge(pl.Callback):
         view.mbatch = _with_task_labels(batch)
         self._fire("before_eval_iteration")
         self._fire("before_eval_forward")
-        view.mb_output = view.forward()
+        view.mb_output = view.answers()
         self._fire("after_eval_forward")
         view.loss = view.criterion()
         self._fire("after_eval_iteration")

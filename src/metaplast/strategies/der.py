@@ -60,9 +60,9 @@ class DER(SupervisedPlugin):  # type: ignore[misc]
             return
         n, z, y = len(self._logits), strategy.mb_output, strategy.mb_y
         strategy.loss = (
-            F.cross_entropy(z[n:], y[n:])
+            strategy._criterion(z[n:], y[n:])
             + self.alpha * F.mse_loss(z[:n], self._logits)
-            + self.beta * F.cross_entropy(z[:n], y[:n])
+            + self.beta * strategy._criterion(z[:n], y[:n])
         )
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from metaplast.data import TaskTensors
 from metaplast.errors import UserError
+from metaplast.nn import TaskCrossEntropy
 from metaplast.scenarios import task_tensors
 from metaplast.strategies.acted_weights import Weights, snapshot
 from metaplast.strategies.avalanche_ewc import AvalancheEWC
 from metaplast.strategies.consolidation import ConsolidationPlugin, check_choice, check_number
-from metaplast.strategies.fisher import Batch, Labels, check_network, check_settings, diagonal_fisher
+from metaplast.strategies.fisher import Batch, Labels, Mask, check_network, check_settings, diagonal_fisher
 from metaplast.strategies.fixed_statistics import fixed_statistics
 from metaplast.strategies.quadratic_penalty import QuadraticPenalty
 
@@ -93,14 +94,18 @@ class EWC(ConsolidationPlugin):
         """Consolidate the experience that has just been trained."""
         generator = torch.Generator().manual_seed(self.seed << 16 | self.n_tasks)
         weights = snapshot(self.acted_weights(strategy.model))
-        fisher = self._fisher(strategy.model, task_tensors(strategy.experience), generator)
+        criterion = strategy._criterion
+        mask = criterion.mask if isinstance(criterion, TaskCrossEntropy) else None
+        fisher = self._fisher(strategy.model, task_tensors(strategy.experience), generator, mask)
         importance = {name: fisher[name] for name in weights}
         if self.shuffled:
             importance = {name: _permuted(tensor, generator) for name, tensor in importance.items()}
         self.penalty = self._with_task(importance, weights)
         self.n_tasks += 1
 
-    def _fisher(self, network: nn.Module, task: TaskTensors, generator: torch.Generator) -> dict[str, Tensor]:
+    def _fisher(
+        self, network: nn.Module, task: TaskTensors, generator: torch.Generator, mask: Mask | None
+    ) -> dict[str, Tensor]:
         parameter = next(network.parameters())
         n_samples = len(task) if self.n_samples is None else min(self.n_samples, len(task))
         indices = torch.arange(n_samples, device=task.labels.device) * len(task) // n_samples
@@ -111,7 +116,7 @@ class EWC(ConsolidationPlugin):
                 yield x.to(parameter), y.to(parameter.device)
 
         with fixed_statistics(network, lambda: (x for x, _ in batches())):
-            return diagonal_fisher(network, batches(), self.labels, generator=generator)
+            return diagonal_fisher(network, batches(), self.labels, generator=generator, mask=mask)
 
     def _with_task(self, importance: dict[str, Tensor], weights: dict[str, Tensor]) -> QuadraticPenalty:
         """The penalty with one more task in it."""

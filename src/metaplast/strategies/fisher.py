@@ -17,6 +17,9 @@ Labels = Literal["empirical", "sampled", "all", "predicted"]
 Batch = tuple[Tensor, Tensor]
 """Inputs (N, …) and labels (N,)."""
 
+Mask = Callable[[Tensor, Tensor], Tensor]
+"""Of logits (N, K) and labels (N,): the logits, -inf where a class may not be answered."""
+
 
 @torch.enable_grad()
 def diagonal_fisher(
@@ -25,6 +28,7 @@ def diagonal_fisher(
     labels: Labels = "empirical",
     n_samples: int | None = None,
     generator: torch.Generator | None = None,
+    mask: Mask | None = None,
 ) -> dict[str, Tensor]:
     r"""Exact diagonal Fisher information of each trainable parameter, by the parameter's name and of its shape.
 
@@ -49,6 +53,7 @@ def diagonal_fisher(
         labels: see above.
         n_samples: take only the first so many samples, an integer ≥ 1; None takes all.
         generator: draws the classes of "sampled"; None is torch's own.
+        mask: puts -inf in place of the logits of classes that may not be answered, which then have no probability.
 
     Raises:
         UserError: a setting out of its range, no sample, a layer that is of an unknown type or called twice, or samples
@@ -76,7 +81,8 @@ def diagonal_fisher(
             seen += len(x)
             with _recording(layers) as calls:
                 logits = network(x)
-            losses = _losses(F.log_softmax(logits, dim=1), y, labels, generator)
+            answers = logits if mask is None else mask(logits, y)
+            losses = _losses(F.log_softmax(answers, dim=1), y, labels, generator)
             _add_squares(totals, layers, calls, losses)
     if not seen:
         raise UserError("the Fisher information needs at least one sample, but there is none")
@@ -109,7 +115,7 @@ def _losses(log_p: Tensor, y: Tensor, labels: Labels, generator: torch.Generator
     """Sums over samples whose squared gradients, added up, are Σ_n Σ_y q_n(y) (∂ log p(y|x_n))²."""
     if labels == "all":
         roots = (log_p / 2).exp().detach()  # squared, the weight of a class is its probability
-        return list((roots * log_p).sum(0))
+        return list((roots * log_p.clamp(min=torch.finfo(log_p.dtype).min)).sum(0))  # 0 times -inf is no number
     if labels == "sampled":
         y = _draw(log_p.detach().exp(), generator)
     elif labels == "predicted":

@@ -15,12 +15,14 @@ from pytorch_lightning import Trainer
 from torch import Tensor, nn
 
 from metaplast.errors import UserError
+from metaplast.nn import TaskCrossEntropy
 
 
 class Learner(Protocol):
     """What the view has to know of the LightningModule."""
 
     network: nn.Module
+    criterion: nn.Module
 
     @property
     def device(self) -> torch.device:
@@ -45,7 +47,7 @@ class StrategyView:
         self.train_epochs = train_epochs
         """Epochs an experience."""
         self._criterion: Any = nn.CrossEntropyLoss()
-        """Loss of (logits, labels); a plugin may replace it."""
+        """Loss of (logits, labels), once attached that of the learner; a plugin may replace it."""
         self.is_training = False
         """False during tests."""
         self.current_eval_stream: Iterable[Any] = []
@@ -70,6 +72,7 @@ class StrategyView:
     def attach(self, learner: Learner, trainer: Trainer) -> None:
         """Look through to the network of `learner` and to the optimizer of `trainer`, as they are at any time."""
         self._learner, self._trainer = learner, trainer
+        self._criterion = learner.criterion
 
     @property
     def model(self) -> nn.Module:
@@ -129,6 +132,11 @@ class StrategyView:
     def forward(self) -> Any:
         """Logits of the batch."""
         return self.model(self.mb_x)
+
+    def answers(self) -> Any:
+        """Logits of a test batch, where the task is told -inf for the classes outside of it."""
+        logits, criterion = self.forward(), self._criterion
+        return criterion.mask(logits, self.mb_y) if isinstance(criterion, TaskCrossEntropy) else logits
 
     def criterion(self) -> Any:
         """Loss of the logits of the batch."""

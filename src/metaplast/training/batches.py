@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metaplast.data import TaskTensors, random_permutation
+from metaplast.data import TaskTensors, augmented, random_permutation
 
 Batch = tuple[Tensor, Tensor]
 """Images (N, C, H, W) in [0, 1] and labels (N,)."""
@@ -46,10 +46,14 @@ class EpochBatches:
         tasks: the tasks whose data the epoch runs over, each image seen once.
         batch_size: images a batch.
         order: (total number of images,) indices into the tasks one after the other.
+        draws: (total number of images, 5), what :func:`metaplast.data.epoch_draws` gave for each, by which tasks with
+            an augmentation are changed; None leaves all images as they are.
     """
 
-    def __init__(self, tasks: Sequence[TaskTensors], batch_size: int, order: Tensor) -> None:
-        self.tasks, self.order = tasks, order
+    def __init__(
+        self, tasks: Sequence[TaskTensors], batch_size: int, order: Tensor, draws: Tensor | None = None
+    ) -> None:
+        self.tasks, self.order, self.draws = tasks, order, draws
         self.slices = batch_slices(len(order), batch_size)
         self.given = 0
         """Batches of the current pass that have been given out."""
@@ -66,13 +70,18 @@ class EpochBatches:
 
     def _batch(self, indices: Tensor) -> Batch:
         if len(self.tasks) == 1:
-            return self.tasks[0].batch(indices)
+            return self._part(self.tasks[0], indices, 0)
         parts, start = [], 0
         for task in self.tasks:
             inside = (indices >= start) & (indices < start + len(task))
-            parts.append(task.batch(indices[inside] - start))
+            parts.append(self._part(task, indices[inside], start))
             start += len(task)
         return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
+
+    def _part(self, task: TaskTensors, indices: Tensor, start: int) -> Batch:
+        """The images at `indices` of a task whose first image has the index `start`."""
+        images, labels = task.batch(indices - start)
+        return (images if self.draws is None else augmented(images, task.augmentation, self.draws[indices])), labels
 
     def state_dict(self) -> dict[str, Any]:
         """How far the current pass has come."""

@@ -4,7 +4,8 @@ What happens when (t is the task of the epoch; Lightning's hook on the left):
 
     sanity check                  every task is tested once: the baseline of forward transfer
     on_train_epoch_start          at a task's first epoch: the optimizer forgets its moments, if asked to
-    training_step                 cross entropy of the live network on a batch of task t
+    training_step                 cross entropy of the live network on a batch of task t; in task-incremental learning
+                                  among the classes of the task alone
     on_validation_epoch_start     population statistics from data of task t; the live normalization is stored for t
     validation_step, task j       normalization of task j, if trained before, else the live one; answers go into R[t, j]
     on_validation_epoch_end       the live normalization again
@@ -17,12 +18,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from metaplast.data import TaskTensors
 from metaplast.errors import UserError
 from metaplast.metrics import AccuracyMatrix
-from metaplast.nn import select_task, set_population_statistics, store_task
+from metaplast.nn import TaskCrossEntropy, select_task, set_population_statistics, store_task
 from metaplast.optim import parameter_groups
 from metaplast.training.batches import Batch, TestBatches
 from metaplast.training.random_state import random_state, set_random_state
@@ -46,6 +46,8 @@ class Learner(pl.LightningModule):
         m: metaplasticity of the weight layers, a number or one a layer.
         reset_optimizer: whether each task starts with a fresh optimizer state, as the reference does.
         bridge: drives Avalanche plugins, which then have a say in every training step and every test.
+        n_tested: number of test sets; None: one a task.
+        criterion: loss of (logits, labels). A :class:`metaplast.nn.TaskCrossEntropy` masks the answers in tests too.
 
     Raises UserError for plugins in a joint stream, which has no experiences to show them.
     """
@@ -58,6 +60,8 @@ class Learner(pl.LightningModule):
         m: float | list[float] = 0.0,
         reset_optimizer: bool = False,
         bridge: "Bridge | None" = None,
+        n_tested: int | None = None,
+        criterion: nn.CrossEntropyLoss | None = None,
     ) -> None:
         super().__init__()
         if bridge is not None and schedule.joint:
@@ -65,7 +69,8 @@ class Learner(pl.LightningModule):
         self.bridge = bridge
         self.network, self.schedule, self.m, self.reset_optimizer = network, schedule, m, reset_optimizer
         self.make_optimizer = optimizer
-        self.matrix = AccuracyMatrix(schedule.n_tasks)
+        self.criterion = nn.CrossEntropyLoss() if criterion is None else criterion
+        self.matrix = AccuracyMatrix(schedule.n_tasks, n_tested)
         self._loss_sum: Tensor | float = 0.0
         self._loss_count = 0
 
@@ -97,10 +102,10 @@ class Learner(pl.LightningModule):
             self.trainer.optimizers[0].state.clear()  # every optimizer of torch keeps its moments there
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross entropy of one batch, summed in a tensor, since logging each step would cost more than a small step."""
+        """Loss of one batch, summed in a tensor, since logging each step would cost more than a small step."""
         if self.bridge is None:
             x, y = batch
-            loss = F.cross_entropy(self.network(x), y)
+            loss: Tensor = self.criterion(self.network(x), y)
         else:
             loss = self.bridge.loss()
         self._loss_sum = self._loss_sum + loss.detach()
@@ -141,6 +146,8 @@ class Learner(pl.LightningModule):
         """Count the right answers of one test batch."""
         x, y = batch
         logits = self.network(x) if self.bridge is None else self.bridge.logits(batch, batch_idx, dataloader_idx)
+        if isinstance(self.criterion, TaskCrossEntropy):
+            logits = self.criterion.mask(logits, y)  # a test set is of one task, so its labels tell no more than that
         self.matrix.update(logits, y, trained=self.trained, tested=dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:

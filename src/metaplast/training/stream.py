@@ -1,12 +1,13 @@
 """The data module: it serves the task that the epoch counter says is current, every test set as a validation loader."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from metaplast.data import TaskTensors
+from metaplast.data import TaskTensors, epoch_draws
 from metaplast.scenarios import Scenario, task_tensors
 from metaplast.training.batches import EpochBatches, TestBatches, epoch_order
 from metaplast.training.schedule import Schedule
@@ -20,7 +21,7 @@ class StreamDataModule(pl.LightningDataModule):
         schedule: which task an epoch trains.
         batch_size: images a training batch.
         eval_batch_size: images a test batch.
-        seed: the order of batches follows from it, the task and the epoch.
+        seed: the order of batches and their augmentation follow from it, the task and the epoch.
     """
 
     def __init__(
@@ -48,13 +49,15 @@ class StreamDataModule(pl.LightningDataModule):
         tasks = self.current_tasks(epoch)
         n = sum(len(task) for task in tasks)
         task, epoch_in_task = self.schedule.task(epoch), self.schedule.epoch_in_task(epoch)
-        order = epoch_order(n, self.seed, task, epoch_in_task)
-        batches = EpochBatches(tasks, self.batch_size, order.to(tasks[0].labels.device))
+        device, key = tasks[0].labels.device, (n, self.seed, task, epoch_in_task)
+        changed = any(task.augmentation != "none" for task in tasks)
+        draws = epoch_draws(*key).to(device) if changed else None
+        batches = EpochBatches(tasks, self.batch_size, epoch_order(*key).to(device), draws)
         bridge = getattr(self.trainer and self.trainer.lightning_module, "bridge", None)
         return batches if bridge is None else bridge.loader(batches, task, epoch_in_task)
 
     def val_dataloader(self) -> list[TestBatches]:
-        """The test set of every task."""
+        """Every test set: one a task, or one for all the parts of a stream."""
         return [TestBatches(task, self.eval_batch_size) for task in self.test_tasks]
 
 
@@ -66,6 +69,11 @@ def _on_device(tasks: list[TaskTensors], device: torch.device) -> list[TaskTenso
         return moved.setdefault(id(tensor), tensor.to(device))
 
     return [
-        TaskTensors(move(t.images), move(t.labels), None if t.permutation is None else move(t.permutation))
+        replace(
+            t,
+            images=move(t.images),
+            labels=move(t.labels),
+            permutation=None if t.permutation is None else move(t.permutation),
+        )
         for t in tasks
     ]

@@ -5,6 +5,7 @@ not there, and a W&B that breaks down in the middle ends no training.
 """
 
 import contextlib
+import functools
 import os
 import shlex
 import warnings
@@ -43,17 +44,25 @@ INIT_SECONDS = 10.0
 """For a server that answers, but not to the point."""
 FINISH_SECONDS = 20.0
 """To upload what is left, a megabyte at most; then it stays on the disk."""
+MODEL_SECONDS = 600.0
+"""The same where the model is uploaded, too."""
+
+MODEL_FILES = ("checkpoints/last.ckpt", "config.yaml", "summary.json")
+"""Files of a run directory that are its model, and say how it was made and how good it is."""
 
 
 class NoRun:
     """A run that is recorded nowhere but in its directory."""
 
-    logger: "WandbLogger | Literal[False]" = False
-    """For `Trainer(logger=…)`: what a LightningModule logs by itself goes to the same run."""
     view_command: str | None = None
     """Shows the run in the terminal, live or later, without a server."""
     sync_command: str | None = None
     """Uploads the run; None where that is done already."""
+
+    @property
+    def logger(self) -> "WandbLogger | Literal[False]":
+        """For `Trainer(logger=…)`: what a LightningModule logs by itself goes to the same run."""
+        return False
 
     def watch(self, weights: Mapping[str, Tensor]) -> None:
         """Add histograms of these hidden weights, by layer, to every row from now on."""
@@ -62,10 +71,13 @@ class NoRun:
         """Keep the row of a measured epoch."""
 
     def after_task(self, task: int, R: Tensor) -> None:
-        """Keep the accuracy matrix (T, T) as it is after `task`, and its figures over the tasks so far."""
+        """Keep the accuracy matrix (T, T) or (T, 1) as it is after `task`, and its figures over the tasks so far."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Keep what the run came to."""
+
+    def model(self, metadata: Mapping[str, Any]) -> None:
+        """Keep the model as it is now: `MODEL_FILES`, which have to be there, with a few values to find it by."""
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run, as failed unless the exit code is 0. Call it whatever happens; a second call does nothing."""
@@ -80,12 +92,10 @@ class WandbRun(NoRun):
     """
 
     def __init__(self, run: "wandb.Run", run_dir: Path) -> None:
-        from pytorch_lightning.loggers import WandbLogger
-
         self._run: wandb.Run | None = run
+        self._started_as, self._run_dir = run, run_dir
         self._weights: Mapping[str, Tensor] = {}
         self._sync = f"wandb sync {shlex.quote(str(run.settings.sync_dir))}"
-        self.logger = WandbLogger(experiment=run, project=run.project, save_dir=run_dir)
         self.view_command = f"wandb leet {shlex.quote(str(run_dir / 'wandb'))}"
         self.sync_command = self._sync if run.offline else None
         for name in STEPS:
@@ -94,6 +104,14 @@ class WandbRun(NoRun):
             run.define_metric(name, step_metric="epoch")
         for name in TASK_METRICS:
             run.define_metric(name, step_metric="task")
+
+    @functools.cached_property
+    def logger(self) -> "WandbLogger":
+        """For `Trainer(logger=…)`: what a LightningModule logs by itself goes to the same run."""
+        from pytorch_lightning.loggers import WandbLogger  # 12 s, which whoever has no Trainer need not pay
+
+        run = self._started_as
+        return WandbLogger(experiment=run, project=run.project, save_dir=self._run_dir)
 
     def watch(self, weights: Mapping[str, Tensor]) -> None:
         """Add histograms of these hidden weights, by layer, to every row from now on."""
@@ -107,7 +125,7 @@ class WandbRun(NoRun):
         self._log({**row, "trainer/global_step": row["step"], **histograms})
 
     def after_task(self, task: int, R: Tensor) -> None:
-        """Log the matrix (T, T) as a picture, its figures over the tasks so far and, after the last task, tables."""
+        """Log the matrix (T, T) or (T, 1) as a picture, its figures over the tasks so far and, at the end, tables."""
         from metaplast.report.wandb_charts import matrix_chart, matrix_image, matrix_table
 
         if self._run is None:
@@ -125,8 +143,24 @@ class WandbRun(NoRun):
             self._log({"accuracy_table": matrix_table(R), "accuracy_heat_map": matrix_chart(R)})
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Keep what the run came to in W&B's summary."""
-        self._guarded(lambda run: run.summary.update(dict(values)))
+        """Keep what the run came to in W&B's summary, but for what W&B keeps elsewhere."""
+        kept = {key: value for key, value in values.items() if key not in ("versions", "wandb")}
+        self._guarded(lambda run: run.summary.update(kept))
+
+    def model(self, metadata: Mapping[str, Any]) -> None:
+        """Keep the model as it is now as an artifact of its own name, `model-ID`, with a few values to find it by.
+
+        The files are not copied: offline, they have to be where they are until the run is uploaded.
+        """
+        import wandb
+
+        # Online, W&B waits for a server that is gone.
+        if self._run is None or not (self._run.offline or answers(self._run.settings.base_url)):
+            return
+        artifact = wandb.Artifact(f"model-{self._run.id}", type="model", metadata=dict(metadata))
+        for name in MODEL_FILES:
+            artifact.add_file(str(self._run_dir / name), name=name, policy="immutable")
+        self._guarded(lambda run: run.log_artifact(artifact))
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run, as failed unless the exit code is 0. Call it whatever happens; a second call does nothing."""
@@ -155,7 +189,14 @@ class WandbRun(NoRun):
 
 
 def open_run(
-    settings: Mapping[str, Any], run_dir: Path, config: Mapping[str, Any], name: str, tags: Sequence[str] = ()
+    settings: Mapping[str, Any],
+    run_dir: Path,
+    config: Mapping[str, Any],
+    name: str,
+    tags: Sequence[str] = (),
+    group: str | None = None,
+    notes: str | None = None,
+    run_id: str | None = None,
 ) -> NoRun:
     """Start recording a run as `settings` says.
 
@@ -163,11 +204,14 @@ def open_run(
 
     Args:
         settings: the `logger` section: `name` (`none`: no recording), `mode`, `project`, `entity`, `group`, `run_name`,
-            `tags`, `notes`.
+            `tags`, `notes`, `model_artifact`.
         run_dir: the run directory; W&B's files go to its folder `wandb`.
         config: the resolved configuration of the run, plain values only.
         name: what the run is called, unless `settings` has a `run_name`.
         tags: added to those of `settings`.
+        group: what the run belongs to, unless `settings` has a `group`.
+        notes: a line about the run, unless `settings` has `notes`.
+        run_id: W&B's id of the run; a new one where it is None.
 
     Raises:
         UserError: if there is no such mode, there are no credentials for online recording, or W&B cannot start at all.
@@ -186,19 +230,21 @@ def open_run(
     arguments = {
         "project": settings["project"],
         "entity": settings["entity"],
-        "group": settings["group"],
+        "group": settings["group"] or group,
         "name": settings["run_name"] or name,
         "tags": [*settings["tags"], *tags],
-        "notes": settings["notes"],
+        "notes": settings["notes"] or notes,
         "config": dict(config),
         "dir": str(run_dir),
+        "id": run_id,
     }
+    finish_seconds = MODEL_SECONDS if settings.get("model_artifact") else FINISH_SECONDS
     run_dir.mkdir(parents=True, exist_ok=True)  # else W&B takes the system's temporary folder
     if mode != "offline":
         server = require_credentials()
         try:
             if answers(server):
-                return WandbRun(_init(mode, arguments), run_dir)
+                return WandbRun(_init(mode, arguments, finish_seconds), run_dir)
             reason = "does not answer"
         except wandb.Error as error:
             reason = f"cannot be used ({_line(error)})"
@@ -212,19 +258,19 @@ def _init_offline(arguments: Mapping[str, Any]) -> "wandb.Run":
     import wandb
 
     try:
-        return _init("offline", arguments)
+        return _init("offline", arguments, FINISH_SECONDS)
     except wandb.Error as error:
         raise UserError(f"logger: W&B cannot start ({_line(error)}); logger=none does without it") from error
 
 
-def _init(mode: Any, arguments: Mapping[str, Any]) -> "wandb.Run":
+def _init(mode: Any, arguments: Mapping[str, Any], finish_seconds: float) -> "wandb.Run":
     import wandb
 
     quiet = wandb.Settings(
         silent=True,
         console="off",
         init_timeout=INIT_SECONDS,
-        finish_timeout=FINISH_SECONDS,
+        finish_timeout=finish_seconds,
         finish_timeout_raises=True,
     )
     # W&B would continue a run that is still open in this process, whoever opened it.

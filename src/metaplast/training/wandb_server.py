@@ -16,19 +16,22 @@ def require_credentials() -> str:
     Raises:
         UserError: if there are none, or they are malformed. (W&B would ask for them, and wait for ever.)
     """
-    import wandb
-
-    session = wandb.setup(settings=wandb.Settings(mode="online", silent=True))
     try:
-        found = wandb.login(prompt=False, verify=False)
-    except wandb.Error as error:
-        raise UserError(f"logger.mode=online: {error}") from error
-    if not found:
-        raise UserError(
-            "logger.mode=online: W&B finds no API key; run `wandb login` or set WANDB_API_KEY, "
-            "or take logger=wandb, which records offline"
-        )
-    return str(session.settings.base_url)
+        return _credentials()
+    except UserError as error:
+        raise UserError(f"logger.mode=online: {error}, or take logger=wandb, which records offline") from error
+
+
+def require_server() -> str:
+    """Return the address of a server that answers, and that there are credentials for.
+
+    Raises:
+        UserError: if there is none.
+    """
+    server = _credentials()
+    if not answers(server):
+        raise UserError(f"W&B: {server} does not answer")
+    return server
 
 
 def answers(url: str) -> bool:
@@ -39,6 +42,19 @@ def answers(url: str) -> bool:
     probe.start()
     probe.join(PROBE_SECONDS)
     return replies == [True]
+
+
+def _credentials() -> str:
+    import wandb
+
+    session = wandb.setup(settings=wandb.Settings(mode="online", silent=True))
+    try:
+        found = wandb.login(prompt=False, verify=False)
+    except wandb.Error as error:
+        raise UserError(str(error)) from error
+    if not found:
+        raise UserError("W&B finds no API key; run `wandb login` or set WANDB_API_KEY")
+    return str(session.settings.base_url)
 
 
 def _ask(url: str) -> bool:

@@ -1,0 +1,68 @@
+"""Build a team's workspace and report in Weights & Biases: curves, accuracy against m, all settings, matrices.
+
+    python scripts/dashboard.py --entity my-team --project metaplast
+    python scripts/dashboard.py --print > dashboard.json
+
+Without a server, or with --print, the specification of both is printed as JSON. It needs the extra `team`:
+pip install 'metaplast[team]'.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from metaplast.errors import UserError
+from metaplast.one_line_parser import OneLineParser
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    about, epilog = (__doc__ or "").split("\n\n", 1)
+    parser = OneLineParser(
+        description=about,
+        epilog=epilog,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
+    )
+    parser.add_argument("--entity", help="user or team (default: the user's own)")
+    parser.add_argument(
+        "--project", default=os.environ.get("WANDB_PROJECT", "metaplast"), help="(default: %(default)s)"
+    )
+    parser.add_argument(
+        "--print", action="store_true", help="print the specification, whether there is a server or not"
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    arguments = parse(argv)
+    from metaplast.report.dashboard import save, specification
+
+    try:
+        absent = "" if arguments.print else _absent()
+        if arguments.print or absent:
+            print(specification(arguments.entity or "", arguments.project))
+        else:
+            print("\n".join(save(arguments.entity, arguments.project)))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if absent:
+        print(f"not saved, so that this is the specification: {absent}", file=sys.stderr)
+    return 0
+
+
+def _absent() -> str:
+    """Why there is no server to save to; empty if there is one."""
+    from metaplast.training.wandb_server import require_server
+
+    try:
+        require_server()
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

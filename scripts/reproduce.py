@@ -1,0 +1,136 @@
+"""The paper, claim by claim: run what each needs, and write docs/results.md from what the runs left.
+
+    python scripts/reproduce.py --list                    # the claims, and which of them have been run here
+    python scripts/reproduce.py fig2 table1               # two of them, at CPU size (ten minutes for each seed)
+    python scripts/reproduce.py --budget paper fig2       # at the paper's own size: for a GPU
+    python scripts/reproduce.py --write-only              # nothing is run; the page from what there is
+
+Results go to outputs/reproduce/BUDGET/NAME. A claim that is complete there is not run again, one that was cut goes on.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from metaplast.errors import UserError
+from metaplast.one_line_parser import OneLineParser
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    about, epilog = (__doc__ or "").split("\n\n", 1)
+    parser = OneLineParser(
+        description=about,
+        epilog=epilog,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
+    )
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="claims to run (default: all)")
+    add("--budget", choices=("cpu", "paper"), default="cpu", help="minutes on two cores, or the paper's own size")
+    add("--list", action="store_true", help="name the claims and how they stand, and run nothing")
+    add("--write-only", action="store_true", help="run nothing, write the page")
+    add(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="more settings of src/train.py, such as data_dir=/data",
+    )
+    add("--outputs", type=Path, default=ROOT / "outputs" / "reproduce", metavar="DIR", help="where results go")
+    add("--docs", type=Path, default=ROOT / "docs", metavar="DIR", help="folder of the page (default docs)")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status: 0, 1 where a claim's command failed, 2 where it was refused."""
+    arguments = parse(argv)
+    try:
+        return reproduce(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def reproduce(arguments: argparse.Namespace) -> int:
+    """Do what the arguments ask for."""
+    from metaplast.analysis.claims import claims
+    from metaplast.analysis.results_page import is_complete
+
+    known = {claim.name: claim for claim in claims()}
+    unknown = [name for name in arguments.names if name not in known]
+    if unknown:
+        raise UserError(f"{unknown[0]}: there is no such claim; they are {', '.join(known)}")
+    chosen = [known[name] for name in arguments.names or known]
+    if arguments.list:
+        for claim in chosen:
+            done = [b for b in claim.budgets if is_complete(claim, arguments.outputs / b / claim.name)]
+            print(f"{claim.name:16} {claim.says} [{', '.join(done) or 'not run here'}]")
+        return 0
+    failed = []
+    for claim in [] if arguments.write_only else chosen:
+        budget = arguments.budget if arguments.budget in claim.budgets else "cpu"
+        folder = arguments.outputs / budget / claim.name
+        if is_complete(claim, folder):
+            print(f"{claim.name}: complete in {folder}")
+        elif not run(claim.commands, folder, budget, arguments.set):
+            failed.append(claim.name)
+        write(arguments.outputs, arguments.docs)  # after each, since the next may take hours
+    print(write(arguments.outputs, arguments.docs))
+    if failed:
+        print(f"failed: {', '.join(failed)}; the same command goes on with them", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def run(commands: Sequence[str], folder: Path, budget: str, more: Sequence[str]) -> bool:
+    """Run the commands of a claim one after the other; return whether all of them succeeded."""
+    for command in commands:
+        words = [word.format(out=folder, budget=budget) for word in command.split()]
+        if words[0] == "src/train.py":
+            words = resumed([*words, "logger=none", *more])
+        if not words:
+            continue
+        print(f"python {' '.join(words)}", flush=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode != 0:
+            return False
+    return True
+
+
+def resumed(words: list[str]) -> list[str]:
+    """Return the words of a training command that goes on with what is there; none where nothing is left to do.
+
+    A sweep goes on by `resume=true`, a single run by its directory.
+    """
+    from metaplast.report.runs import read_run
+
+    for word in words:
+        key, _, directory = word.partition("=")
+        if key == "hydra.sweep.dir" and (Path(directory) / "sweep.json").exists():
+            return [*words, "resume=true"]
+        if key == "hydra.run.dir" and any((Path(directory) / "checkpoints").glob("last*.ckpt")):
+            return [] if read_run(Path(directory)).completed else [words[0], f"resume={directory}"]
+    return words
+
+
+def write(outputs: Path, docs: Path) -> Path:
+    """Judge every claim that is complete below `outputs`, and write the page with those recorded before."""
+    from metaplast.analysis.claims import claims
+    from metaplast.analysis.results_page import is_complete, measure, read_rows, take_pictures, write_page
+
+    rows, known = read_rows(docs), {claim.name: claim for claim in claims()}
+    for claim in known.values():
+        for budget in claim.budgets:
+            folders = {name: outputs / budget / name for name in (claim.name, *claim.needs)}
+            if all(is_complete(known[name], folder) for name, folder in folders.items()):
+                row = measure(claim, folders)
+                row.pictures = take_pictures(claim, folders[claim.name], budget, docs)
+                rows.setdefault(claim.name, {})[budget] = row
+    return write_page(docs, list(known.values()), rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,218 @@
+"""What hidden weights mean in a trained network: the rise of the training loss when binary weights are switched.
+
+    python src/train.py experiment=sign_switch hydra.run.dir=outputs/sign_switch
+    python scripts/sign_switch.py outputs/sign_switch        # figure, table and numbers go into the run's directory
+    python scripts/sign_switch.py outputs/train/DATE/TIME --draws 20 --switched 200 400 50 --out outputs/switched
+
+Weights are binned by |W^h| / max|W^h|; from each bin batches are drawn whose signs are switched. Needed: a rank
+correlation of bin and mean rise of at least 0.9 in each layer. How and why: src/metaplast/analysis/sign_switch.py.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from metaplast.atomic import atomic_path, write_text
+from metaplast.errors import UserError
+from metaplast.one_line_parser import OneLineParser
+from metaplast.threads import yield_cores
+
+if TYPE_CHECKING:
+    from metaplast.analysis.sign_switch import SwitchedLayer
+
+
+def whole(lowest: int, highest: int) -> Callable[[str], int]:
+    """Return the reader of an argument that is a whole number from `lowest` to `highest`."""
+
+    def read(text: str) -> int:
+        allowed = f"has to be a whole number from {lowest} to {highest}, but is {text!r}"
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(allowed) from None
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(allowed)
+        return value
+
+    return read
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    about, epilog = (__doc__ or "").split("\n\n", 1)
+    parser = OneLineParser(
+        description=about,
+        epilog=epilog,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
+    )
+    add = parser.add_argument
+    add("run_dir", type=Path, metavar="RUN_DIR", help="the directory of a finished run")
+    add("--bins", type=whole(2, 1000), default=15, metavar="N", help="bins of |W^h| (default 15)")
+    add("--draws", type=whole(2, 100_000), default=100, metavar="N", help="batches drawn from each bin (default 100)")
+    add(
+        "--switched",
+        type=whole(1, 10**9),
+        nargs="+",
+        metavar="N",
+        help="weights switched at once, a number for each layer (default 1000, 2000 in middle layers, 100 in the last)",
+    )
+    add(
+        "--images",
+        type=whole(2, 10**9),
+        default=5000,
+        metavar="N",
+        help="training images, the first so many, on which the loss is measured (default 5000)",
+    )
+    add(
+        "--statistics",
+        choices=("batch", "fixed"),
+        default="batch",
+        help="mean and variance of a batch normalization: of these images under the switched weights, as in training "
+        "(batch, the default), or as they were before the switch (fixed)",
+    )
+    add("--seed", type=whole(0, 2**32 - 1), default=0, metavar="N", help="seed of the draws (default 0)")
+    add("--threads", type=whole(1, 1024), default=1, metavar="N", help="threads to compute with (default 1)")
+    add("--data-dir", type=Path, metavar="DIR", help="where the data are (default: where the run had them)")
+    add("--out", type=Path, metavar="DIR", help="folder of the results (default: RUN_DIR)")
+    return parser.parse_args(argv)
+
+
+def measure(arguments: argparse.Namespace) -> "list[SwitchedLayer]":
+    """Load the run and switch signs in each of its layers, saying how far it has come."""
+    yield_cores()
+    import numpy as np
+    import torch
+
+    from metaplast.analysis.sign_switch import CROSS_ENTROPY, batch_sizes, measure_layer, prepare
+    from metaplast.app.finished_run import load_finished_run
+    from metaplast.nn import TaskCrossEntropy, hidden_weights
+    from metaplast.scenarios import task_tensors
+
+    torch.set_num_threads(arguments.threads)
+    run = load_finished_run(arguments.run_dir, arguments.data_dir)
+    names = list(hidden_weights(run.network))
+    sizes = arguments.switched or batch_sizes(len(names))
+    if len(sizes) != len(names):
+        raise UserError(f"--switched: has {len(sizes)} numbers, but has to have one a binary layer: {len(names)}")
+    # The normalization in place is that of the last task, so the loss is that of its data.
+    x, y = task_tensors(run.scenario.benchmark.train_stream[-1]).batch(slice(0, arguments.images))
+    network = prepare(run.network, x, arguments.statistics)
+    classes = run.scenario.classes_of_task
+    loss = CROSS_ENTROPY if classes is None else TaskCrossEntropy(run.scenario.n_classes, classes)
+    rng = np.random.default_rng(arguments.seed)
+    return [
+        measure_layer(network, name, x, y, n, rng, arguments.bins, arguments.draws, loss, progress(name))
+        for name, n in zip(names, sizes, strict=True)
+    ]
+
+
+def progress(name: str) -> Callable[[int, int], None]:
+    """Return what says how many bins of a layer are done: one line that is written over, or nothing off a terminal."""
+
+    def say(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{name}: bin {done} of {of}", end="\n" if done == of else "", file=sys.stderr, flush=True)
+        elif done == of:
+            print(f"{name}: {of} bins done", file=sys.stderr, flush=True)
+
+    return say
+
+
+def table(layers: "Sequence[SwitchedLayer]") -> str:
+    """Return the table of the layers, and the verdict."""
+    held = sum(layer.held for layer in layers)
+    return "\n".join(
+        [
+            "layer       loss  max|W^h|  full bins  rank(full bins)  rank(all bins)  held",
+            *(
+                f"{layer.name:<8} {layer.loss:>7.4f}  {layer.largest:>8.2f}  {layer.full.sum():>2} of "
+                f"{len(layer.full):>2}  {layer.rank_correlation:>15.3f}  {layer.rank_correlation_of_all:>14.3f}"
+                f"  {'yes' if layer.held else 'no':>4}"
+                for layer in layers
+            ),
+            "full bins: those with more weights than are switched at once. Needed: rank(full bins) ≥ 0.9.",
+            f"Held in {held} of {len(layers)} layers.",
+        ]
+    )
+
+
+def save(arguments: argparse.Namespace, layers: "Sequence[SwitchedLayer]", folder: Path) -> list[Path]:
+    """Write the figure, the table of bins and the numbers, and return where they are; what is undefined is null."""
+    from metaplast.analysis.sign_switch_figures import draw_sign_switch
+
+    picture, bins, numbers = (folder / f"sign_switch.{suffix}" for suffix in ("png", "csv", "json"))
+    with atomic_path(picture) as temporary:
+        title = f"The larger a hidden weight, the dearer its switch?   {arguments.run_dir}"
+        draw_sign_switch(layers, title).savefig(temporary, dpi=150)
+    rows = [
+        f"{layer.name},{b},{layer.centre[b]},{layer.count[b]},{layer.switched[b]},{layer.draws[b]},"
+        f"{_text(layer.mean[b])},{_text(layer.spread[b])}"
+        for layer in layers
+        for b in range(len(layer.count))
+    ]
+    write_text(bins, "\n".join(["layer,bin,centre,count,switched,draws,mean_rise,spread", *rows]) + "\n")
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
+    content = {
+        "settings": settings,
+        "held": all(layer.held for layer in layers),
+        "layers": [
+            {
+                "layer": layer.name,
+                "loss": layer.loss,
+                "largest_hidden_weight": layer.largest,
+                "full_bins": int(layer.full.sum()),
+                "rank_correlation": _defined(layer.rank_correlation),
+                "rank_correlation_of_all_bins": _defined(layer.rank_correlation_of_all),
+                "held": layer.held,
+            }
+            for layer in layers
+        ],
+    }
+    write_text(numbers, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    return [picture, bins, numbers]
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _text(value: float) -> str:
+    return "" if math.isnan(value) else repr(float(value))
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, write, print."""
+    folder = arguments.out or arguments.run_dir
+    if not (arguments.run_dir / "config.yaml").is_file():  # said before torch is imported
+        raise UserError(f"{arguments.run_dir}: is not the directory of a run, since it holds no config.yaml")
+    if arguments.out is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {folder} cannot be made: {error.strerror}; give a folder that can") from error
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{folder} cannot be written to; give another folder by --out")
+    layers = measure(arguments)
+    paths = save(arguments, layers, folder)
+    print(table(layers))
+    print("Written: " + ", ".join(map(str, paths)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    arguments = parse(argv)
+    try:
+        run(arguments)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The picture of the study of normalization: retention against plasticity, a marker an arm, a panel a width and m."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from metaplast.analysis.normalization_study import Measured
+
+_COLOURS = (
+    "#2b2d33",
+    "#c8553d",
+    "#33658a",
+    "#f2b632",
+    "#6a994e",
+    "#8e5ea2",
+    "#d68fb0",
+    "#7a6248",
+    "#3caea3",
+    "#9a9da5",
+)
+_MARKERS = "o^sDvPX*<>"
+_FILLED = {"population": False}
+"""Statistics that are drawn hollow."""
+
+
+def draw_normalization(measured: Sequence[Measured]) -> Figure:
+    """Draw every setting, with its spread over seeds; a line joins the statistics of one training.
+
+    The figure belongs to no window and is saved by the caller.
+    """
+    rows = list(dict.fromkeys((row.setting.m, row.setting.n_tasks, row.setting.epochs_per_task) for row in measured))
+    columns = list(dict.fromkeys(row.setting.widths for row in measured))
+    arms = list(dict.fromkeys(row.setting.arm for row in measured))
+    figure = Figure(figsize=(4.2 * len(columns) + 0.4, 3.7 * len(rows) + 1.3), layout="constrained")
+    axes = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey=True)
+    for i, (m, n_tasks, epochs) in enumerate(rows):
+        for j, widths in enumerate(columns):
+            here = [r for r in measured if r.setting[:4] == (widths, m, n_tasks, epochs)]
+            _draw_panel(axes[i, j], here, arms)
+            axes[i, j].set_title(f"{widths}, m = {m}, {n_tasks} tasks × {epochs}", loc="left", fontsize=10)
+    for ax in axes[-1]:
+        ax.set_xlabel("plasticity: accuracy when fresh, %")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("retention: share left at the end, %")
+    figure.legend(handles=_legend(measured, arms), loc="outside lower center", ncols=4, fontsize=8.5, frameon=False)
+    return figure
+
+
+def _draw_panel(ax: Axes, measured: Sequence[Measured], arms: Sequence[str]) -> None:
+    for index, arm in enumerate(arms):
+        style = _style(index)
+        points = [row for row in measured if row.setting.arm == arm]
+        xs = [100 * float(row.figures["plasticity"].mean) for row in points]
+        ys = [100 * float(row.figures["retention"].mean) for row in points]
+        ax.plot(xs, ys, "-", color=style["color"], linewidth=0.8, alpha=0.6)
+        for row, x, y in zip(points, xs, ys, strict=True):
+            filled = _FILLED.get(row.setting.statistics, True)
+            ax.errorbar(
+                [x],
+                [y],
+                xerr=[100 * float(row.figures["plasticity"].sd)],
+                yerr=[100 * float(row.figures["retention"].sd)],
+                markerfacecolor=style["color"] if filled else "white",
+                linewidth=0.8,
+                **style,
+            )
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(alpha=0.2)
+
+
+def _legend(measured: Sequence[Measured], arms: Sequence[str]) -> list[Line2D]:
+    handles = [Line2D([], [], linestyle="none", label=arm, **_style(index)) for index, arm in enumerate(arms)]
+    for statistics in dict.fromkeys(row.setting.statistics for row in measured):
+        face = "#9a9da5" if _FILLED.get(statistics, True) else "white"
+        label = f"{statistics} statistics" if statistics != "–" else "no statistics"
+        handles.append(Line2D([], [], linestyle="none", marker="o", color="#9a9da5", markerfacecolor=face, label=label))
+    return handles
+
+
+def _style(index: int) -> dict[str, Any]:
+    return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}

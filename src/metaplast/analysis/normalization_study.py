@@ -1,0 +1,263 @@
+"""The study of normalization: what each arm keeps and learns, and what was measured inside it.
+
+An arm is what a run's settings say of γ, the kind of normalization, its state and Adam's reset, against the published
+code's present settings. Training with batch normalization never reads the statistics of tests, so that a run with
+`diagnostics=true` counts twice, once for batch and once for population statistics.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from metaplast.errors import UserError
+from metaplast.metrics import average_accuracy
+from metaplast.metrics.retention import last_plasticity, plasticity, retention
+from metaplast.report import read_matrix_csv, read_metrics
+from metaplast.report.over_seeds import numbers, over_seeds, percent
+from metaplast.report.runs import Run, natural_order
+
+REFERENCE = "reference"
+CHANGES = {
+    ("gamma_init", "uniform"): "γ uniform",
+    ("gamma_init", None): "no γ",
+    ("reset_optimizer", False): "Adam kept",
+    ("norm_per_task", False): "one state",
+    ("norm", "layer"): "layer norm",
+    ("norm", "none"): "no normalization",
+}
+"""Settings of a summary that differ from the published code's, and how they are called."""
+
+FIGURES = {
+    "average_accuracy": average_accuracy,
+    "retention": retention,
+    "plasticity": plasticity,
+    "last_plasticity": last_plasticity,
+}
+"""Figures of the accuracy matrix, fractions."""
+
+
+class Setting(NamedTuple):
+    """What runs have in common that differ in the seed alone."""
+
+    widths: str
+    m: str
+    n_tasks: int
+    epochs_per_task: int
+    arm: str
+    statistics: str
+    """Of the tests: batch, population or running; a dash where nothing is kept or averaged."""
+
+
+class Measured(NamedTuple):
+    """A setting and what its runs came to."""
+
+    setting: Setting
+    seeds: int
+    figures: Mapping[str, Any]
+    """A `Spread` over seeds for each of `FIGURES`."""
+    inside: Mapping[str, float]
+    """Mean over seeds of what `inside` gives."""
+
+    def layers(self, quantity: str) -> list[float]:
+        """Values of a quantity from the first layer to the last."""
+        return [value for key, value in self.inside.items() if key.partition("/")[0] == quantity]
+
+
+def arm(summary: Mapping[str, Any]) -> str:
+    """Name the arm of a run by how its summary differs from the published code's present settings.
+
+    >>> arm({"norm": "batch", "norm_per_task": True, "gamma_init": "uniform", "reset_optimizer": False})
+    'γ uniform + Adam kept'
+    """
+    words = [word for (key, value), word in CHANGES.items() if key in summary and summary[key] == value]
+    return " + ".join(words) or REFERENCE
+
+
+def study(runs: Sequence[Run]) -> list[Measured]:
+    """Measure every setting of the completed runs, in the order of widths, m, and the number of changes.
+
+    Raises UserError where no run is completed.
+    """
+    found: dict[Setting, list[tuple[Any, Tensor, dict[str, float]]]] = {}
+    for run in runs:
+        if run.completed and len(run.summary["accuracy_matrix"]) > 1:
+            within = inside(run.path)
+            for statistics, R in _matrices(run).items():
+                found.setdefault(_setting(run.summary, statistics), []).append((run.seed, R, within))
+    if not found:
+        raise UserError("no completed run of two tasks or more among them; a study needs some")
+    return [_over_seeds(setting, found[setting]) for setting in sorted(found, key=_order)]
+
+
+def inside(run_dir: Path) -> dict[str, float]:
+    """What a run's diagnostics and metrics come to; empty where they were not asked for.
+
+    ACT and LAYER as in :class:`metaplast.training.diagnostics.Diagnostics`:
+
+    - `window/ACT`, `logits_std`: means over all epochs.
+    - `hidden_mean/LAYER`, `hidden_max/LAYER`, `kept/LAYER`: at the end.
+    - `growth/LAYER`: mean |W^h| at the end over that after the first task.
+    - `first_steps/LAYER`: the mean first step of a task over the mean last step of the task before; mean over tasks.
+    - `flips/LAYER`: share of binary weights that changed sign from row to row of metrics.csv; mean over later tasks.
+    """
+    if not (run_dir / "diagnostics.csv").is_file():
+        return {}
+    rows = read_metrics(run_dir / "diagnostics.csv")
+    if not rows:
+        return {}
+    ends = [
+        row for row, after in zip(rows, [*rows[1:], None], strict=True) if not after or after["task"] != row["task"]
+    ]
+    starts = [row for row in rows if row["epoch_in_task"] == 1]
+    values: dict[str, float] = {}
+    for column in rows[0]:
+        quantity, _, name = column.partition("/")
+        if quantity in ("window", "logits_std"):
+            values[column] = _mean(row[column] for row in rows)
+        elif quantity in ("hidden_mean", "hidden_max", "kept"):
+            values[column] = ends[-1][column]
+        if quantity == "hidden_mean":
+            values[f"growth/{name}"] = ends[-1][column] / ends[0][column]
+        if quantity == "first_steps":
+            values[column] = _mean(
+                start[column] / end[f"last_steps/{name}"] for end, start in zip(ends, starts[1:], strict=False)
+            )
+    later = [row for row in read_metrics(run_dir / "metrics.csv") if row["task"] > 0]
+    for column in later[0] if later else ():
+        if column.startswith("flips/"):
+            values[column] = _mean(row[column] for row in later)
+    return values
+
+
+def to_csv(measured: Sequence[Measured]) -> str:
+    """Every number as a table: a row a setting; figures as mean and standard deviation over seeds; unknown is empty."""
+    columns = list(dict.fromkeys(key for row in measured for key in row.inside))
+    figures = [f"{name}{part}" for name in FIGURES for part in ("", "_sd")]
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow([*Setting._fields, "seeds", *figures, *columns])
+    for row in measured:
+        spreads = [float(value) for name in FIGURES for value in (row.figures[name].mean, row.figures[name].sd)]
+        values = [*spreads, *(row.inside.get(column, math.nan) for column in columns)]
+        writer.writerow([*row.setting, row.seeds, *("" if math.isnan(value) else repr(value) for value in values)])
+    return content.getvalue()
+
+
+def to_markdown(measured: Sequence[Measured]) -> str:
+    """The table as Markdown, and below it what changed with each arm, to be read and commented."""
+    head = [
+        *("widths", "m", "tasks × epochs", "arm", "test statistics", "seeds", "average, %", "retention, %"),
+        *("fresh, %", "fresh on the last, %", "window", "mean W^h", "growth", "kept", "logits", "first steps", "flips"),
+    ]
+    lines = [_line(head), _line(["---"] * len(head))]
+    for row in measured:
+        setting = row.setting
+        cells = [setting.widths, setting.m, f"{setting.n_tasks} × {setting.epochs_per_task}", setting.arm]
+        cells += [setting.statistics, str(row.seeds), *(percent(row.figures[name]) for name in FIGURES)]
+        cells += [_layers(row, name) for name in ("window", "hidden_mean", "growth", "kept")]
+        lines.append(_line([*cells, *(_layers(row, name) for name in ("logits_std", "first_steps", "flips"))]))
+    return "\n".join(
+        ["# The study of normalization", "", *lines, "", LEGEND, "", "## Findings", "", *_findings(measured)]
+    )
+
+
+LEGEND = """Mean ± standard deviation over seeds. Retention: share of its fresh accuracy that an earlier task keeps.
+By layer, parted by /: window, share of activations with |a| ≤ 1, which let a gradient through; W^h, the mean size of
+hidden weights at the end, and its growth since the end of the first task; kept, the share of a shrinking step that
+metaplasticity lets through; first steps, |ΔW^h| of a new task's first 10 steps over that of the last 100 of the task
+before; flips, share of binary weights that change sign from test to test behind the first task. Logits: their standard
+deviation."""
+
+
+def _findings(measured: Sequence[Measured]) -> Iterable[str]:
+    """Each arm against the reference at the same sizes, m and statistics, for somebody to say why."""
+    base = {row.setting._replace(arm=""): row for row in measured if row.setting.arm == REFERENCE}
+    if not base:
+        yield "None of the runs has the reference's settings (arm=reference), so there is nothing to compare with."
+        return
+    for name in dict.fromkeys(row.setting.arm for row in measured if row.setting.arm != REFERENCE):
+        yield from (f"### {name}", "")
+        for row in measured:
+            before = base.get(row.setting._replace(arm=""))
+            if row.setting.arm == name and before is not None:
+                yield f"- {_where(row.setting)}: {_difference(before, row)}"
+        yield from ("", "Why: …", "")
+
+
+def _where(setting: Setting) -> str:
+    return f"{setting.widths}, m {setting.m}, {setting.statistics}"
+
+
+def _difference(before: Measured, after: Measured) -> str:
+    words = {"average_accuracy": "average", "retention": "retention", "plasticity": "fresh"}
+    points = [
+        f"{word} {100 * float(after.figures[name].mean - before.figures[name].mean):+.1f}".replace("-", "−")
+        for name, word in words.items()
+    ]
+    names = {
+        "window": "window",
+        "hidden_mean": "W^h",
+        "kept": "kept",
+        "logits_std": "logits",
+        "first_steps": "first steps",
+        "flips": "flips",
+    }
+    seen = [
+        f"{word} {_layers(before, name)} → {_layers(after, name)}"
+        for name, word in names.items()
+        if before.layers(name) and after.layers(name)
+    ]
+    return "; ".join([", ".join(points) + " points", *seen])
+
+
+def _layers(row: Measured, quantity: str) -> str:
+    return " / ".join(f"{value:.3g}" for value in row.layers(quantity)) or "–"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _setting(summary: Mapping[str, Any], statistics: str) -> Setting:
+    m = summary["m"]
+    return Setting(
+        widths="-".join(map(str, summary.get("widths") or [])),
+        m="0" if m is None else ", ".join(f"{value:g}" for value in m) if isinstance(m, list) else f"{m:g}",
+        n_tasks=len(summary["accuracy_matrix"]),
+        epochs_per_task=summary["epochs_per_task"],
+        arm=arm(summary),
+        statistics=statistics,
+    )
+
+
+def _matrices(run: Run) -> dict[str, Tensor]:
+    """R of a run by the statistics of its tests: its own, and the other ones if they were measured as well."""
+    matrices = {run.summary.get("test_statistics") or "–": numbers(run.summary["accuracy_matrix"])}
+    for statistics in ("batch", "population"):
+        path = run.path / f"accuracy_matrix_{statistics}.csv"
+        if path.is_file():
+            matrices[statistics] = read_matrix_csv(path)
+    return matrices
+
+
+def _over_seeds(setting: Setting, runs: Sequence[tuple[Any, Tensor, dict[str, float]]]) -> Measured:
+    figures = {name: over_seeds((seed, numbers(figure(R))) for seed, R, _ in runs) for name, figure in FIGURES.items()}
+    columns = dict.fromkeys(key for _, _, within in runs for key in within)
+    means = {key: _mean(within[key] for _, _, within in runs if key in within) for key in columns}
+    return Measured(setting, figures["average_accuracy"].n, figures, means)
+
+
+def _order(setting: Setting) -> Any:
+    changes = 0 if setting.arm == REFERENCE else 1 + setting.arm.count(" + ")
+    size = natural_order(setting.widths), natural_order(setting.m), setting.n_tasks, setting.epochs_per_task
+    return *size, changes, setting.arm, setting.statistics
+
+
+def _mean(values: Iterable[float]) -> float:
+    kept = [value for value in values if not math.isnan(value)]
+    return math.fsum(kept) / len(kept) if kept else math.nan

@@ -1,0 +1,96 @@
+"""How far a choice of m, made on the first tasks, was from the best one: a table and a picture."""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from metaplast.atomic import atomic_path, write_text
+
+
+class Tried(NamedTuple):
+    """One m under one combination of the other settings."""
+
+    settings: str
+    """The overrides of the combination."""
+    m: float | list[float]
+    validation_accuracy: float
+    """Average accuracy after the first tasks, on their validation data, a fraction."""
+    average_accuracy: float | None
+    """Average accuracy after the whole stream, on test data; None where it was not trained."""
+    chosen: bool
+
+
+def gap(tried: Sequence[Tried]) -> tuple[Tried, float]:
+    """The best of one combination in hindsight, and by how many points it is above the chosen one.
+
+    >>> gap([Tried("", 0, 0.7, 0.5, False), Tried("", 1, 0.9, 0.75, True), Tried("", 2, 0.8, 0.875, False)])[1]
+    12.5
+    """
+    tested = [one for one in tried if one.average_accuracy is not None]
+    best = max(tested, key=_final)
+    [chosen] = [one for one in tested if one.chosen]
+    return best, 100 * (_final(best) - _final(chosen))
+
+
+def write_hindsight_csv(target: Path, tried: Sequence[Tried]) -> None:
+    """Write a row for each one tried to `target`, atomically; accuracies are fractions with all their digits."""
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(Tried._fields)
+    for one in tried:
+        writer.writerow([one.settings, json.dumps(one.m), *one[2:4], json.dumps(one.chosen)])
+    write_text(target, content.getvalue())
+
+
+def write_hindsight_figure(target: Path, tried: Sequence[Tried], n_tasks: int) -> None:
+    """Draw both accuracies against m, the mean over combinations and a faint dot each, and what was chosen."""
+    from matplotlib.figure import Figure  # the rest of this file does without
+
+    names = list(dict.fromkeys(json.dumps(one.m) for one in tried))
+    combinations = list(dict.fromkeys(one.settings for one in tried))
+    x = list(range(len(names)))
+    figure = Figure(figsize=(max(5.2, 0.5 * len(names) + 2), 3.8), layout="constrained", dpi=150)
+    ax = figure.subplots()
+    for column, colour, label in (
+        ("validation_accuracy", "#d55e00", f"validation data, after {n_tasks} tasks"),
+        ("average_accuracy", "#0072b2", "test data, after all tasks"),
+    ):
+        values = np.array([[100 * _of(tried, settings, name, column) for name in names] for settings in combinations])
+        ax.plot(x, values.mean(0), color=colour, marker="o", ms=4, label=label)
+        for row in values if len(values) > 1 else ():
+            ax.scatter(x, row, s=8, color=colour, alpha=0.35)
+    chosen = [one for one in tried if one.chosen]
+    places = [names.index(json.dumps(one.m)) for one in chosen]
+    ax.scatter(
+        places,
+        [100 * _final(one) for one in chosen],
+        s=110,
+        facecolors="none",
+        edgecolors="black",
+        label="chosen",
+        zorder=3,
+    )
+    mean = sum(gap([one for one in tried if one.settings == settings])[1] for settings in combinations)
+    figure.suptitle(f"m chosen on {n_tasks} tasks: {mean / len(combinations):.2f} points below the best in hindsight")
+    ax.set_xticks(x, names, rotation=30 if len(names) > 8 else 0, ha="right" if len(names) > 8 else "center")
+    ax.set_xlabel("m")
+    ax.set_ylabel("average accuracy, %")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.legend(fontsize=8, frameon=False)
+    with atomic_path(target) as temporary:
+        figure.savefig(temporary)
+
+
+def _of(tried: Sequence[Tried], settings: str, name: str, column: str) -> float:
+    [value] = [getattr(one, column) for one in tried if (one.settings, json.dumps(one.m)) == (settings, name)]
+    return float(value)
+
+
+def _final(one: Tried) -> float:
+    assert one.average_accuracy is not None, "only what was trained to the end has one"
+    return one.average_accuracy

@@ -1,0 +1,130 @@
+"""The experiments of the paper: at both sizes every arm can be run; at the paper's own they are its settings."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from metaplast.app.check import check, warnings
+from metaplast.app.run import run
+from metaplast.report.sweep_report import report_sweep
+
+Compose = Callable[..., DictConfig]
+SMALL = ["epochs_per_task=2", "measure_every=2", "logger=none", "trainer.progress=none", "trainer.threads=1", "seed=0"]
+DIGITS = ["scenario=pdigits", "scenario.n_tasks=2"]
+TINY = {
+    "beyond_consolidation": DIGITS,
+    "beyond_sgd": DIGITS,
+    "bcnn_fashion": [*DIGITS, "model.channels=[4]"],
+    "fig2": DIGITS,
+    "fig2_mlp": DIGITS,
+    "fig3": [*DIGITS, "model.hidden=[16],[32]", "+strategy.n_samples=50"],
+    "fig4_cifar10": DIGITS,
+    "fig4_cifar100": [*DIGITS, "batch_size=100"],
+    "fig4_fmnist_mnist": DIGITS,
+    "fig4_mnist_fmnist": DIGITS,
+    "fig4_mnist_usps": [*DIGITS, "model.channels=[4]"],
+    "rotated": DIGITS,
+    "split_fmnist": ["scenario=split_digits"],
+    "split_mnist": ["scenario=split_digits"],
+    "stream_cifar10": ["scenario=stream_digits", "model.channels=[4,4]", "model.hidden=[16]", "scenario.n_parts=1,3"],
+    "stream_fmnist": ["scenario=stream_digits", "scenario.n_parts=1,3"],
+    "table1": [*DIGITS, "+strategy.n_samples=50"],
+    "width": [*DIGITS, "model.hidden=[16],[32]"],
+}
+"""What makes each a matter of seconds, on data that need no files; hidden layers are of 16 units besides."""
+
+
+def arms(composed: Compose, experiment: str, budget: str, most: int = 99) -> list[DictConfig]:
+    """Every configuration that an experiment runs, but for the seeds, or the last `most` of them."""
+    base = [f"experiment={experiment}", f"budget={budget}"]
+    params = composed(*base).hydra.sweeper.params
+    swept = [f"{key}={value}" for key, value in params.items() if key != "seed"]
+    [jobs] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(swept), max_batch_size=None)
+    return [composed(*base, *job) for job in jobs[-most:]]
+
+
+def values(config: DictConfig, *keys: str) -> list[Any]:
+    found = (OmegaConf.select(config, key) for key in keys)
+    return [OmegaConf.to_container(value) if OmegaConf.is_config(value) else value for value in found]
+
+
+@pytest.mark.parametrize("experiment", TINY)
+def test_the_arms_can_be_run_at_cpu_size(experiment: str, composed: Compose) -> None:
+    for arm in arms(composed, experiment, "cpu", most=1):
+        check(arm)
+        assert warnings(arm) == []
+        assert arm.figures
+
+
+DESIGN: dict[str, tuple[int, list[Any], set[Any], list[Any]]] = {
+    # n arms, [hidden or channels], {m}, [epochs, batch, decay, reset, gamma, per task]
+    "fig2": (4, [[4096, 4096]], {0, 0.5, 1.0, 1.35}, [40, 100, 1e-7, True, "uniform", True]),
+    "fig2_mlp": (4, [[4096, 4096]], {0, 0.5, 1.0, 1.35}, [40, 100, 1e-7, True, "uniform", True]),
+    "table1": (5, [[4096, 4096]], {None, 1.35}, [40, 100, 1e-7, True, "uniform", True]),
+    "fig3": (16, [[w, w] for w in (512, 1024, 2048, 4096)], {None, 1.35}, [40, 100, 1e-8, True, "uniform", True]),
+    "fig4_mnist_fmnist": (2, [[4096, 4096]], {0, 1.5}, [50, 100, 1e-7, True, "uniform", True]),
+    "fig4_fmnist_mnist": (2, [[4096, 4096]], {0, 1.5}, [50, 100, 1e-7, True, "uniform", True]),
+    "fig4_mnist_usps": (3, [[12, 20, 30], [6, 10, 15]], {1.2, 0}, [240, 20, 1e-8, False, "uniform", True]),
+    "fig4_cifar10": (2, [[2048]], {0, 1.8}, [10, 100, 1e-8, True, "uniform", True]),
+    "fig4_cifar100": (2, [[2048, 2048]], {0, 1.3}, [20, 20, 0, True, "uniform", False]),
+    "stream_fmnist": (4, [[1024, 1024]], {0, 2.5}, [20, 100, 1e-7, False, "uniform", False]),
+    "stream_cifar10": (4, [[128, 128, 256, 256, 512, 512]], {0, 13}, [200, 64, 0, False, "uniform", False]),
+}
+
+
+@pytest.mark.parametrize("experiment", DESIGN)
+def test_the_papers_size_is_the_papers_settings(experiment: str, composed: Compose) -> None:
+    n_arms, widths, ms, rest = DESIGN[experiment]
+    found = arms(composed, experiment, "paper")
+    assert len(found) == n_arms
+    for arm in found:
+        check(arm)
+        keys = ("epochs_per_task", "batch_size", "strategy.optimizer.weight_decay", "strategy.reset_optimizer")
+        assert values(arm, *keys, "model.gamma_init", "model.norm_per_task") == rest
+        assert arm.strategy.optimizer.lr == (1e-4 if experiment == "stream_cifar10" else 0.005)
+    assert {values(arm, "m")[0] for arm in found} == ms
+    assert all((arm.m is None) == (arm.strategy.name not in ("meta", "joint_meta")) for arm in found)
+    assert all((arm.m == 0) == (arm.scenario.name != "mnist_usps") for arm in found if "usps" in experiment)
+    layers = [values(arm, "model.channels" if "channels" in arm.model else "model.hidden")[0] for arm in found]
+    assert [width for i, width in enumerate(layers) if width not in layers[:i]] == widths
+
+
+def sweep(experiment: str, start: Callable[..., Any], workplace: Path) -> Path:
+    """Run an experiment at a tiny size as a user would, and return its folder."""
+    hidden = [] if any("model." in word for word in TINY[experiment]) else ["model.hidden=[16]"]
+    folder = workplace / "sweep"
+    process = start(f"experiment={experiment}", *SMALL, *hidden, *TINY[experiment], f"hydra.sweep.dir={folder}")
+    out, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err[-2000:] + out[-2000:]
+    return folder
+
+
+def assert_drawn(folder: Path) -> None:
+    """The runs are complete, and every figure that they name is there."""
+    summaries = [json.loads(path.read_text("utf-8")) for path in folder.glob("*/summary.json")]
+    assert summaries
+    assert {summary["status"] for summary in summaries} == {"completed"}
+    config = OmegaConf.load(next(folder.glob("*/config.yaml")))
+    files = [path.name for path in folder.iterdir()]
+    for figure in config.figures:
+        assert any(file.startswith(figure) for file in files), figure
+
+
+def test_an_experiment_draws_its_figures(composed: Compose, workplace: Path) -> None:
+    config = composed("experiment=fig2", *SMALL, *TINY["fig2"], "model.hidden=[16]")
+    run(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), workplace / "0")
+    report_sweep([workplace])
+    assert_drawn(workplace)
+    assert (workplace / "0" / "hidden_weights.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", TINY)
+def test_every_experiment_runs_to_its_figures(experiment: str, start: Callable[..., Any], workplace: Path) -> None:
+    assert_drawn(sweep(experiment, start, workplace))

@@ -1,0 +1,55 @@
+"""The command that reads the study of normalization, run as a user runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    script = str(ROOT / "scripts" / "normalization_study.py")
+    return subprocess.run([sys.executable, script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+def test_it_writes_table_text_and_picture(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    summary = {
+        "status": "completed", "seed": 0, "widths": [8], "m": 1.0, "epochs_per_task": 1, "norm": "batch",
+        "accuracy_matrix": [[0.9, 0.1], [0.5, 0.8]],
+    }  # fmt: skip
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
+    done = command(str(tmp_path), "--out", str(tmp_path / "new"))
+    assert (done.returncode, done.stderr) == (0, "")
+    files = [f"normalization.{suffix}" for suffix in ("csv", "md", "png")]
+    assert done.stdout == "Written: " + ", ".join(str(tmp_path / "new" / name) for name in files) + "\n"
+    assert all((tmp_path / "new" / name).stat().st_size for name in files)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: DIR"),
+        (["no/such"], "no/such is no directory; give one that holds runs"),
+        (["conf"], "conf: no run there or below (a run's directory holds summary.json)"),
+    ],
+)
+def test_a_bad_argument_is_answered_in_one_line(arguments: list[str], message: str) -> None:
+    done = command(*arguments)
+    assert (done.returncode, done.stderr) == (2, f"error: {message}\n")
+
+
+@pytest.mark.slow
+def test_the_experiment_is_a_study_that_it_reads(tmp_path: Path) -> None:
+    sizes = ["scenario=pdigits", "scenario.n_tasks=2", "model.hidden=[8],[16]", "m=0,2", "arm=reference,gamma_kept"]
+    train = [sys.executable, "src/train.py", "experiment=normalization", *sizes, "logger=none"]
+    train.append(f"hydra.sweep.dir={tmp_path}")
+    subprocess.run(train, cwd=ROOT, check=True, capture_output=True, timeout=500)
+    done = command(str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "normalization.csv").read_text().splitlines()
+    assert len(lines) == 1 + 2 * 2 * 2 * 2  # widths, m, arms, and both statistics of each run
+    assert "Adam kept" in (tmp_path / "normalization.md").read_text()

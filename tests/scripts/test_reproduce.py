@@ -1,0 +1,81 @@
+"""The script: what it lists, what it refuses, that nothing complete is run again, and how a cut command goes on."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reproduce_script", ROOT / "scripts" / "reproduce.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_list_says_what_has_been_run_here(script: ModuleType, tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / "cpu" / "quadratic"
+    folder.mkdir(parents=True)
+    (folder / "quadratic.json").write_text('{"runs": []}')
+    assert script.main(["--list", "--outputs", str(tmp_path)]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert lines["quadratic"].endswith("[cpu]")
+    assert lines["fig2"].endswith("[not run here]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(["fig9"], "fig9: there is no such claim; they are fig2, "), (["--budget", "gpu"], "gpu")]
+)
+def test_what_cannot_be_is_refused_in_a_line(script: ModuleType, arguments: list[str], said: str, capsys: Any) -> None:
+    try:
+        status = script.main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_complete_claim_is_not_run_again_and_the_page_is_written(
+    script: ModuleType, tmp_path: Path, capsys: Any
+) -> None:
+    folder = tmp_path / "cpu" / "quadratic"
+    folder.mkdir(parents=True)
+    runs = [{"speed_correlation": 1.0, "bin_rank_correlation": 1.0}]
+    (folder / "quadratic.json").write_text(json.dumps({"runs": runs}))
+    arguments = ["quadratic", "--budget", "paper", "--outputs", str(tmp_path), "--docs", str(tmp_path / "docs")]
+    assert script.main(arguments) == 0
+    assert f"quadratic: complete in {folder}" in capsys.readouterr().out
+    assert "**held**" in (tmp_path / "docs" / "results.md").read_text("utf-8")
+
+
+def test_a_sweep_that_was_cut_goes_on(script: ModuleType, tmp_path: Path) -> None:
+    words = ["src/train.py", "experiment=fig2", f"hydra.sweep.dir={tmp_path}"]
+    assert script.resumed(words) == words
+    (tmp_path / "sweep.json").write_text("{}")
+    assert script.resumed(words) == [*words, "resume=true"]
+
+
+def test_a_single_run_goes_on_by_its_directory_and_is_left_alone_when_complete(
+    script: ModuleType, tmp_path: Path
+) -> None:
+    words = ["src/train.py", "experiment=sign_switch", f"hydra.run.dir={tmp_path}"]
+    assert script.resumed(words) == words
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    assert script.resumed(words) == ["src/train.py", f"resume={tmp_path}"]
+    (tmp_path / "summary.json").write_text(json.dumps({"status": "completed", "accuracy_matrix": [[0.9]]}))
+    assert script.resumed(words) == []
+
+
+def test_a_command_that_fails_is_told(script: ModuleType, tmp_path: Path) -> None:
+    assert not script.run(["scripts/report.py {out}/nowhere"], tmp_path / "x", "cpu", [])

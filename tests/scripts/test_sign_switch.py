@@ -1,0 +1,98 @@
+"""The command that switches signs, run as a user runs it."""
+
+import csv
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metaplast.nn import bnn
+from metaplast.training.checkpoint_file import write_checkpoint
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "sign_switch.py"
+
+
+def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(SCRIPT), *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+def lay_run(run_dir: Path) -> Path:
+    """Write what the command needs of a finished run, with a network as it starts."""
+    settings = {"input_shape": (1, 8, 8), "n_classes": 10, "hidden": [32], "gamma_init": "uniform"}
+    tensors = bnn(**settings).state_dict()  # type: ignore[arg-type]
+    write_checkpoint(
+        {"state_dict": {f"network.{name}": tensor for name, tensor in tensors.items()}},
+        run_dir / "checkpoints" / "last.ckpt",
+    )
+    (run_dir / "config.yaml").write_text(
+        "scenario: {_target_: metaplast.scenarios.permuted_digits, name: pdigits, n_tasks: 1}\n"
+        "model: {_target_: metaplast.nn.networks.bnn, name: bnn, hidden: [32], gamma_init: uniform}\n"
+        "strategy: {stream: sequence}\nseed: 0\ndata_dir: data\n"
+    )
+    return run_dir
+
+
+def test_it_reads_a_run_and_leaves_figure_table_and_numbers_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1000")  # which the command would set
+    main = runpy.run_path(str(SCRIPT))["main"]
+    run_dir = lay_run(tmp_path / "run")
+    assert main([str(run_dir), "--switched", "50", "20", "--draws", "3", "--images", "200"]) == 0
+    said = capsys.readouterr()
+    assert said.err == "layer1: 15 bins done\nlayer2: 15 bins done\n"
+    assert said.out.splitlines()[1].startswith("layer1")
+    numbers = json.loads((run_dir / "sign_switch.json").read_text())
+    assert numbers["settings"]["switched"] == [50, 20]
+    assert [layer["layer"] for layer in numbers["layers"]] == ["layer1", "layer2"]
+    assert numbers["held"] == all(layer["held"] for layer in numbers["layers"])
+    rows = list(csv.DictReader((run_dir / "sign_switch.csv").read_text().splitlines()))
+    assert len(rows) == 30
+    assert sum(int(row["count"]) for row in rows) == 64 * 32 + 32 * 10
+    assert (run_dir / "sign_switch.png").read_bytes().startswith(b"\x89PNG")
+
+    assert main([str(run_dir), "--switched", "50"]) == 2
+    wanted = "error: --switched: has 1 numbers, but has to have one a binary layer: 2\n"
+    assert capsys.readouterr().err == wanted
+
+
+@pytest.mark.slow
+def test_the_experiment_is_a_run_that_it_reads(tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    settings = ["experiment=sign_switch", "scenario=pdigits", "epochs_per_task=2", "model.hidden=[32]", "logger=none"]
+    train = [sys.executable, "src/train.py", *settings, "trainer.threads=1", f"hydra.run.dir={run_dir}"]
+    subprocess.run(train, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    done = command(str(run_dir), "--switched", "50", "20", "--draws", "3", "--images", "200")
+    assert done.returncode == 0, done.stderr
+    assert (run_dir / "sign_switch.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "the following arguments are required: RUN_DIR"),
+        (["no/such"], "no/such: is not the directory of a run, since it holds no config.yaml"),
+        (["x", "--draws", "1"], "argument --draws: has to be a whole number from 2 to 100000, but is '1'"),
+        (
+            ["x", "--statistics", "mean"],
+            "argument --statistics: invalid choice: 'mean' (choose from 'batch', 'fixed')",
+        ),
+    ],
+)
+def test_a_bad_argument_is_answered_in_one_line(arguments: list[str], message: str) -> None:
+    done = command(*arguments)
+    assert (done.returncode, done.stderr) == (2, f"error: {message}\n")
+
+
+def test_help_names_every_option_and_comes_without_the_heavy_imports() -> None:
+    script = "import sys, runpy; runpy.run_path('scripts/sign_switch.py'); print({'torch', 'hydra'} & {*sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert loaded.stdout == "set()\n"
+    options = ["bins", "draws", "switched", "images", "statistics", "seed", "threads", "data-dir", "out"]
+    assert all(f"--{option} " in command("--help").stdout for option in options)

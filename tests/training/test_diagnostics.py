@@ -1,0 +1,138 @@
+"""What the diagnostics say is what a look at the network says, and looking changes nothing."""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from metaplast.nn import bnn, hidden_weights, mlp
+from metaplast.optim import MetaplasticAdam, f_meta
+from metaplast.report import read_matrix_csv, read_metrics
+from metaplast.scenarios import permuted_digits
+from metaplast.training.diagnostics import FILE, Diagnostics
+from metaplast.training.learner import Learner
+from metaplast.training.other_statistics import OtherStatistics
+from metaplast.training.schedule import Schedule
+from metaplast.training.stream import StreamDataModule
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*"),  # Lightning's, about torch
+    pytest.mark.filterwarnings("ignore:.*smaller than the logging interval.*"),
+]
+
+
+class Look(pl.Callback):
+    """Keeps what the diagnostics take means of, step by step."""
+
+    def __init__(self) -> None:
+        self.hidden: list[Tensor] = []
+        self.activations: list[Tensor] = []
+        self.logits: list[Tensor] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        network: nn.Sequential = pl_module.network  # type: ignore[assignment]
+        self.weight = hidden_weights(network)["layer1"]
+        self.hidden.append(self.weight.detach().clone())
+        for name, seen in (("norm1", self.activations), ("norm2", self.logits)):
+            network.get_submodule(name).register_forward_hook(
+                lambda module, x, y, seen=seen: seen.append(y.detach().clone()) if module.training else None
+            )
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        self.hidden.append(self.weight.detach().clone())
+
+
+def train(folder: Path, *callbacks: pl.Callback, statistics: str = "batch", **model: object) -> Learner:
+    """Two tasks, two epochs each, of 15 steps."""
+    torch.manual_seed(0)
+    scenario, schedule = permuted_digits(seed=0, data_dir="data", n_tasks=2), Schedule(2, epochs_per_task=2)
+    settings = {"n_tasks": 2, "hidden": [16], "gamma_init": "uniform", "test_statistics": statistics, **model}
+    network = bnn(scenario.input_shape, 10, **settings)  # type: ignore[arg-type]
+    learner = Learner(network, lambda groups: MetaplasticAdam(groups, compiled=False), schedule, m=1.5)
+    data = StreamDataModule(scenario, schedule, batch_size=100, eval_batch_size=500, seed=0)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=schedule.total_epochs,
+        num_sanity_val_steps=-1,
+        callbacks=[*callbacks],
+        reload_dataloaders_every_n_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(learner, datamodule=data)
+    return learner
+
+
+def test_the_row_of_an_epoch_holds_the_means_over_its_steps(tmp_path: Path) -> None:
+    look = Look()
+    learner = train(tmp_path, look, Diagnostics(tmp_path))
+    rows = read_metrics(tmp_path / FILE)
+    assert [(row["epoch"], row["task"], row["epoch_in_task"]) for row in rows] == [
+        (1, 0, 1), (2, 0, 2), (3, 1, 1), (4, 1, 2),
+    ]  # fmt: skip
+    n = len(look.logits) // 4
+    for epoch, row in enumerate(rows):
+        steps = slice(epoch * n, (epoch + 1) * n)
+        inside = torch.stack([(a.abs() <= 1).float().mean() for a in look.activations[steps]]).mean()
+        assert row["window/act1"] == pytest.approx(inside.item(), rel=1e-5)
+        assert row["logits_std"] == pytest.approx(torch.stack([z.std() for z in look.logits[steps]]).mean().item())
+        hidden = look.hidden[(epoch + 1) * n]
+        assert row["hidden_mean/layer1"] == pytest.approx(hidden.abs().mean().item())
+        assert row["hidden_max/layer1"] == pytest.approx(hidden.abs().max().item())
+        assert row["kept/layer1"] == pytest.approx(f_meta(1.5, hidden).mean().item())
+    assert not learner.network._forward_hooks  # as it was
+
+    moved = torch.stack([(b - a).abs().mean() for a, b in pairwise(look.hidden)])
+    for task, (first, last) in enumerate([(rows[0], rows[1]), (rows[2], rows[3])]):
+        start = task * 2 * n
+        assert first["first_steps/layer1"] == pytest.approx(moved[start : start + 10].mean().item(), rel=1e-5)
+        # An epoch here has fewer than 100 steps, all of which are then its last.
+        assert last["last_steps/layer1"] == pytest.approx(moved[start + n : start + 2 * n].mean().item(), rel=1e-5)
+        assert math.isnan(first["last_steps/layer1"])
+        assert math.isnan(last["first_steps/layer1"])
+
+
+@pytest.mark.parametrize("per_task", [True, False])
+def test_the_other_matrix_is_that_of_a_run_with_the_other_statistics_and_training_is_the_same(
+    tmp_path: Path, per_task: bool
+) -> None:
+    plain, looked = {}, {}
+    for statistics in ("batch", "population"):
+        plain[statistics] = train(tmp_path, statistics=statistics, norm_per_task=per_task)
+        folder = tmp_path / statistics
+        folder.mkdir()
+        inside = OtherStatistics(folder), Diagnostics(folder)
+        looked[statistics] = train(folder, *inside, statistics=statistics, norm_per_task=per_task)
+    for own, other in (("batch", "population"), ("population", "batch")):
+        assert torch.equal(looked[own].matrix.compute(), plain[own].matrix.compute())
+        R = read_matrix_csv(tmp_path / own / f"accuracy_matrix_{other}.csv")
+        assert torch.equal(R, plain[other].matrix.compute())
+        for (name, weight), expected in zip(
+            looked[own].network.named_parameters(), plain[own].network.parameters(), strict=True
+        ):
+            assert torch.equal(weight, expected), name
+    assert not torch.equal(plain["batch"].matrix.compute(), plain["population"].matrix.compute())
+
+
+@pytest.mark.parametrize("model", [{"norm": "layer"}, {"statistics": "running"}])
+def test_where_there_are_no_other_statistics_no_matrix_is_written(tmp_path: Path, model: dict[str, str]) -> None:
+    train(tmp_path, OtherStatistics(tmp_path), **model)
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_a_network_without_binary_layers_has_the_scale_of_its_logits(tmp_path: Path) -> None:
+    diagnostics = Diagnostics(tmp_path)
+    network = mlp((1, 8, 8), 10, hidden=[4])
+    learner = Learner(network, lambda groups: torch.optim.SGD(groups, 0.1), Schedule(1, 1))
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    diagnostics.on_train_start(trainer, learner)
+    network.train()(torch.rand(8, 1, 8, 8))
+    assert list(diagnostics._means) == ["logits_std"]
+    assert diagnostics._means["logits_std"].take() > 0
