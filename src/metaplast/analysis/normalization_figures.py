@@ -45,7 +45,9 @@ def draw_normalization(measured: Sequence[Measured]) -> Figure:
         ax.set_xlabel("plasticity: accuracy when fresh, %")
     for ax in axes[:, 0]:
         ax.set_ylabel("retention: share left at the end, %")
-    figure.legend(handles=_legend(measured, arms), loc="outside lower center", ncols=4, fontsize=8.5, frameon=False)
+    figure.legend(
+        handles=_legend(measured, arms), loc="outside lower center", ncols=1 + len(columns), fontsize=8.5, frameon=False
+    )
     return figure
 
 

@@ -1,0 +1,36 @@
+"""What a training process asks of its machine does happen. In processes of their own, since it stays."""
+
+import subprocess
+import sys
+
+import pytest
+
+FAULTS = """
+import resource, sys, torch
+from metaplast.processor import keep_freed_memory
+if {kept}:
+    assert keep_freed_memory()
+def some_steps(n):
+    for _ in range(n):
+        a = torch.ones(400_000); b = a + 1; del a, b
+some_steps(5)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+some_steps(50)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def answer(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
+def test_memory_that_is_freed_is_kept_and_costs_no_page_faults() -> None:
+    kept, handed_back = (int(answer(FAULTS.format(kept=kept))) for kept in (True, False))
+    assert 10 * kept < handed_back
+
+
+def test_numbers_below_the_smallest_count_as_nothing() -> None:
+    code = "import torch; from metaplast.processor import flush_denormals; {} print((torch.tensor(1e-38) * 0.1).item())"
+    assert float(answer(code.format(""))) > 0
+    assert float(answer(code.format("assert flush_denormals();"))) == 0
