@@ -1,4 +1,4 @@
-"""What a training process asks of its machine does happen. In processes of their own, since it stays."""
+"""What a training process asks of its machine does happen, in a process of its own, since it stays."""
 
 import subprocess
 import sys
@@ -12,7 +12,7 @@ if {kept}:
     assert keep_freed_memory()
 def some_steps(n):
     for _ in range(n):
-        a = torch.ones(400_000); b = a + 1; del a, b
+        arrays = [torch.ones(400_000) for _ in range(8)]; del arrays
 some_steps(5)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 some_steps(50)
@@ -28,9 +28,3 @@ def answer(code: str) -> str:
 def test_memory_that_is_freed_is_kept_and_costs_no_page_faults() -> None:
     kept, handed_back = (int(answer(FAULTS.format(kept=kept))) for kept in (True, False))
     assert 10 * kept < handed_back
-
-
-def test_numbers_below_the_smallest_count_as_nothing() -> None:
-    code = "import torch; from metaplast.processor import flush_denormals; {} print((torch.tensor(1e-38) * 0.1).item())"
-    assert float(answer(code.format(""))) > 0
-    assert float(answer(code.format("assert flush_denormals();"))) == 0

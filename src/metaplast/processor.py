@@ -1,9 +1,7 @@
-"""What a training process asks of its machine: freed memory kept at hand, no time lost on the smallest numbers."""
+"""What a training process asks of its machine: that freed memory is kept at hand."""
 
 import ctypes
 import sys
-
-import torch
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """From malloc.h."""
@@ -24,12 +22,3 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
-
-
-def flush_denormals() -> bool:
-    """Count numbers below 1e-38 as 0; whether the processor can.
-
-    Weights behind pixels that are never inked decay to nothing, and with them the squares of their gradients. Such
-    numbers are computed in the processor's slow path, a sixth of the time of an optimizer step, and change no result.
-    """
-    return torch.set_flush_denormal(True)

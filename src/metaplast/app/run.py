@@ -21,7 +21,7 @@ from metaplast.app.summary import FIGURES, description, figures, plain, versions
 from metaplast.atomic import write_text
 from metaplast.errors import UserError
 from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
-from metaplast.processor import flush_denormals, keep_freed_memory
+from metaplast.processor import keep_freed_memory
 from metaplast.report import print_summary, read_metrics, write_curves_figure, write_matrix_csv, write_matrix_figure
 from metaplast.scenarios import Scenario, first_tasks, hold_out
 from metaplast.training.checkpoint_file import read_checkpoint
@@ -154,7 +154,6 @@ def _settle(trainer: DictConfig) -> None:
     """Share of the cores, quiet libraries, and a device that is there."""
     torch.set_num_threads(trainer.threads or len(os.sched_getaffinity(0)))
     keep_freed_memory()
-    flush_denormals()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # adverts and device lines
     # Lightning asks torch in a way that is deprecated there, and warns of steps that are not logged; rows are made
     # by epochs here. There is nothing that a user could do about either.
