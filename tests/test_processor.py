@@ -8,8 +8,7 @@ import pytest
 FAULTS = """
 import resource, sys, torch
 from metaplast.processor import keep_freed_memory
-if {kept}:
-    assert keep_freed_memory()
+assert keep_freed_memory()
 def some_steps(n):
     for _ in range(n):
         arrays = [torch.ones(400_000) for _ in range(8)]; del arrays
@@ -26,5 +25,5 @@ def answer(code: str) -> str:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's malloc")
 def test_memory_that_is_freed_is_kept_and_costs_no_page_faults() -> None:
-    kept, handed_back = (int(answer(FAULTS.format(kept=kept))) for kept in (True, False))
-    assert 10 * kept < handed_back
+    # Without it they cost nothing or 150,000, as the heap happens to lie.
+    assert int(answer(FAULTS)) < 5_000
