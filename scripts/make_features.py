@@ -26,12 +26,7 @@ def at_least_one(text: str) -> int:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    about, commands, notes = (__doc__ or "").split("\n\n")
-    parser = OneLineParser(
-        description=about,
-        epilog=f"{commands}\n\n{notes}",
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
-    )
+    parser = OneLineParser(__doc__)
     add = parser.add_argument
     add("dataset", choices=("cifar10", "cifar100"))
     add("--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where data sets are kept (default data)")

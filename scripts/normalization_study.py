@@ -19,12 +19,7 @@ from metaplast.one_line_parser import OneLineParser
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    about, epilog = (__doc__ or "").split("\n\n", 1)
-    parser = OneLineParser(
-        description=about,
-        epilog=epilog,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
-    )
+    parser = OneLineParser(__doc__)
     parser.add_argument(
         "directories", nargs="+", type=Path, metavar="DIR", help="a run, or a folder with runs below it"
     )

@@ -11,34 +11,18 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaplast.atomic import atomic_path, write_text
 from metaplast.errors import UserError
-from metaplast.one_line_parser import OneLineParser
+from metaplast.one_line_parser import OneLineParser, whole
 
 if TYPE_CHECKING:
     from metaplast.analysis.quadratic_experiment import QuadraticRun
 
 Numbers = dict[str, float | int | bool]
-
-
-def whole(lowest: int, highest: int) -> Callable[[str], int]:
-    """Return the reader of an argument that is a whole number from `lowest` to `highest`."""
-
-    def read(text: str) -> int:
-        allowed = f"has to be a whole number from {lowest} to {highest}, but is {text!r}"
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(allowed) from None
-        if not lowest <= value <= highest:
-            raise argparse.ArgumentTypeError(allowed)
-        return value
-
-    return read
 
 
 def positive(text: str) -> float:
@@ -54,12 +38,7 @@ def positive(text: str) -> float:
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    about, commands, theory = (__doc__ or "").split("\n\n")
-    parser = OneLineParser(
-        description=about,
-        epilog=f"{commands}\n\n{theory}",
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
-    )
+    parser = OneLineParser(__doc__)
     add = parser.add_argument
     add("--dimension", type=whole(2, 2000), default=500, metavar="N", help="weights, 2 to 2000 (default 500)")
     add("--steps", type=whole(2, 20_000), default=1000, metavar="N", help="steps, 2 to 20000 (default 1000)")

@@ -22,12 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    about, epilog = (__doc__ or "").split("\n\n", 1)
-    parser = OneLineParser(
-        description=about,
-        epilog=epilog,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
-    )
+    parser = OneLineParser(__doc__)
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="claims to run (default: all)")
     add("--budget", choices=("cpu", "paper"), default="cpu", help="minutes on two cores, or the paper's own size")

@@ -19,37 +19,16 @@ from typing import TYPE_CHECKING
 
 from metaplast.atomic import atomic_path, write_text
 from metaplast.errors import UserError
-from metaplast.one_line_parser import OneLineParser
+from metaplast.one_line_parser import OneLineParser, whole
 from metaplast.threads import yield_cores
 
 if TYPE_CHECKING:
     from metaplast.analysis.sign_switch import SwitchedLayer
 
 
-def whole(lowest: int, highest: int) -> Callable[[str], int]:
-    """Return the reader of an argument that is a whole number from `lowest` to `highest`."""
-
-    def read(text: str) -> int:
-        allowed = f"has to be a whole number from {lowest} to {highest}, but is {text!r}"
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(allowed) from None
-        if not lowest <= value <= highest:
-            raise argparse.ArgumentTypeError(allowed)
-        return value
-
-    return read
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    about, epilog = (__doc__ or "").split("\n\n", 1)
-    parser = OneLineParser(
-        description=about,
-        epilog=epilog,
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=110),
-    )
+    parser = OneLineParser(__doc__)
     add = parser.add_argument
     add("run_dir", type=Path, metavar="RUN_DIR", help="the directory of a finished run")
     add("--bins", type=whole(2, 1000), default=15, metavar="N", help="bins of |W^h| (default 15)")

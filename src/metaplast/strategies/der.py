@@ -8,7 +8,7 @@ from avalanche.training.supervised.der import ClassBalancedBufferWithLogits
 from torch import Tensor
 from torch.nn import functional as F
 
-from metaplast.strategies.memory import Memory, buffer_state, columns_of, load_buffer_state
+from metaplast.strategies.memory import Memory, columns_of, load_memory_state, memory_state
 
 
 class DER(SupervisedPlugin):  # type: ignore[misc]
@@ -71,14 +71,9 @@ class DER(SupervisedPlugin):  # type: ignore[misc]
 
     def state_dict(self) -> dict[str, Any]:
         """The memory with its logits, and what is left of the current round through it."""
-        return {
-            "buffer": buffer_state(self.storage_policy),
-            "order": None if self.memory is None else self.memory.order,
-        }
+        return memory_state(self.storage_policy, self.memory)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a :meth:`state_dict`."""
-        load_buffer_state(self.storage_policy, state["buffer"])
+        load_memory_state(self.storage_policy, self.memory, state)
         self.storage_policy.seen_classes = set(state["buffer"])
-        if self.memory is not None and state["order"] is not None:
-            self.memory.order = state["order"].cpu()

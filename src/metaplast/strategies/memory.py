@@ -79,6 +79,18 @@ def load_buffer_state(policy: BalancedExemplarsBuffer, state: dict[Any, dict[str
         group._buffer_weights = group_state["weights"].cpu()
 
 
+def memory_state(policy: BalancedExemplarsBuffer, memory: Memory | None) -> dict[str, Any]:
+    """The buffer, and what is left of the current round through what is drawn from it."""
+    return {"buffer": buffer_state(policy), "order": None if memory is None else memory.order}
+
+
+def load_memory_state(policy: BalancedExemplarsBuffer, memory: Memory | None, state: dict[str, Any]) -> None:
+    """Put back what :func:`memory_state` returned."""
+    load_buffer_state(policy, state["buffer"])
+    if memory is not None and state["order"] is not None:
+        memory.order = state["order"].cpu()
+
+
 def _dataset(columns: list[Tensor]) -> Any:
     """An Avalanche dataset of images, labels, task labels and perhaps logits."""
     images, labels, task_labels, *logits = columns

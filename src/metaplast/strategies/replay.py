@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from avalanche.training.plugins import ReplayPlugin
 
-from metaplast.strategies.memory import Memory, buffer_state, columns_of, load_buffer_state
+from metaplast.strategies.memory import Memory, columns_of, load_memory_state, memory_state
 
 
 class Replay(ReplayPlugin):  # type: ignore[misc]
@@ -45,14 +45,9 @@ class Replay(ReplayPlugin):  # type: ignore[misc]
 
     def state_dict(self) -> dict[str, Any]:
         """The memory, and what is left of the current round through it."""
-        return {
-            "buffer": buffer_state(self.storage_policy),
-            "order": None if self.memory is None else self.memory.order,
-        }
+        return memory_state(self.storage_policy, self.memory)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a :meth:`state_dict`."""
-        load_buffer_state(self.storage_policy, state["buffer"])
+        load_memory_state(self.storage_policy, self.memory, state)
         self.storage_policy._num_exps = len(state["buffer"])
-        if self.memory is not None and state["order"] is not None:
-            self.memory.order = state["order"].cpu()
