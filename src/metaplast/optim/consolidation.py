@@ -36,3 +36,9 @@ def f_exponential(m: float, hidden: Tensor) -> Tensor:
 
 CONSOLIDATIONS: Mapping[str, Callable[[float, Tensor], Tensor]] = {"tanh": f_meta, "exponential": f_exponential}
 """By name; see each."""
+
+
+def check_consolidation(name: str) -> None:
+    """Raise ValueError where `name` is none of :data:`CONSOLIDATIONS`."""
+    if name not in CONSOLIDATIONS:
+        raise ValueError(f"consolidation has to be one of {', '.join(CONSOLIDATIONS)}, but is {name!r}")

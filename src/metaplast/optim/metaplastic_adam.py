@@ -17,7 +17,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from metaplast.optim.consolidation import CONSOLIDATIONS, Consolidation
+from metaplast.optim.consolidation import CONSOLIDATIONS, Consolidation, check_consolidation
 
 COMPILE_FROM = 65_536
 """With `compiled="auto"`, weights of at least this many elements take the compiled step; below, eager is as fast."""
@@ -126,8 +126,7 @@ class MetaplasticAdam(torch.optim.Optimizer):
         consolidation: Consolidation = "tanh",
         compiled: bool | Literal["auto"] = "auto",
     ) -> None:
-        if consolidation not in CONSOLIDATIONS:
-            raise ValueError(f"consolidation has to be one of {', '.join(CONSOLIDATIONS)}, but is {consolidation!r}")
+        check_consolidation(consolidation)
         super().__init__(params, {"lr": lr, "m": m, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay})
         self.consolidation = consolidation
         self.compiled = compiled

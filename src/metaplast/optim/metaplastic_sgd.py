@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metaplast.optim.consolidation import CONSOLIDATIONS, Consolidation
+from metaplast.optim.consolidation import CONSOLIDATIONS, Consolidation, check_consolidation
 
 
 class MetaplasticSGD(torch.optim.Optimizer):
@@ -58,8 +58,7 @@ class MetaplasticSGD(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         consolidation: Consolidation = "tanh",
     ) -> None:
-        if consolidation not in CONSOLIDATIONS:
-            raise ValueError(f"consolidation has to be one of {', '.join(CONSOLIDATIONS)}, but is {consolidation!r}")
+        check_consolidation(consolidation)
         super().__init__(params, {"lr": lr, "m": m, "momentum": momentum, "weight_decay": weight_decay})
         self.consolidation = consolidation
 
