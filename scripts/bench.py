@@ -30,7 +30,7 @@ yield_cores()
 
 Numbers = dict[str, float]
 HIDDEN = [512, 512]
-SWEEP_JOBS = 8
+SWEEP_JOBS = 16
 STEP_SIZES = (401_408, 16_777_216)
 """784 × 512, the first layer of the default network, and 4096 × 4096, the second of the paper's."""
 
@@ -90,7 +90,7 @@ def bench_side_by_side(rounds: int) -> Numbers:
 
 
 def bench_sweep(rounds: int) -> Numbers:
-    """Jobs a minute of a sweep of eight small networks on permuted digits, from the command to its page.
+    """Jobs a minute of a sweep of 16 small networks on permuted digits, from the command to its page.
 
     Two jobs at once, one at once and Hydra's own launcher, which runs them in its own process, by turns.
     """

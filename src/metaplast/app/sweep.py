@@ -1,6 +1,7 @@
 """A sweep as a whole: its directory, found again by `resume=true`; its report, and its exit status."""
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaplast.app.overrides import key_of
-from metaplast.app.status import JobError
+from metaplast.app.status import PIPE_CLOSED, JobError
 from metaplast.app.stop import terminable
 from metaplast.errors import UserError
 from metaplast.journal import SWEEP, Job, Journal, now
@@ -184,6 +185,29 @@ def _is_over(run_dir: Path) -> bool:
 
 
 def _report(sweep_dir: Path) -> None:
+    """Report on the sweep in a fork of its warm parent, if it has one: the imports, seconds of them, are there."""
+    status = None
+    if (worker := sys.modules.get("metaplast.app.worker")) is not None:
+        status = worker.in_warm_fork(_report_and_exit, sweep_dir)
+    if status is None:
+        _report_here(sweep_dir)
+    elif status == PIPE_CLOSED:
+        raise BrokenPipeError
+    elif status:
+        log.error("The report of %s ended with status %d; scripts/report.py makes it again", sweep_dir, status)
+
+
+def _report_and_exit(sweep_dir: Path) -> None:
+    """Report, and end this process with a status that says whether standard output was closed."""
+    try:
+        _report_here(sweep_dir)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what Python flushes at its end goes nowhere
+        raise SystemExit(PIPE_CLOSED) from None
+
+
+def _report_here(sweep_dir: Path) -> None:
     from metaplast.report.sweep_report import report_sweep
 
     try:

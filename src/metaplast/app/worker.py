@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -39,6 +39,20 @@ def warm_up(imports: Sequence[str]) -> None:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
+
+
+def in_warm_fork(function: Callable[..., None], *arguments: Any) -> int | None:
+    """Call `function` in a fork of the warm parent, which has its imports; None where there is no such parent.
+
+    Returns the exit status: 0 once it has returned. `function` and its arguments are pickled.
+    """
+    if getattr(forkserver._forkserver, "_forkserver_alive_fd", None) is None:
+        return None
+    process = multiprocessing.get_context("forkserver").Process(target=function, args=arguments)
+    with _no_main():
+        process.start()
+    process.join()
+    return process.exitcode
 
 
 def pickled(*values: Any) -> bytes:

@@ -60,12 +60,18 @@ class TaskTensors:
             images, labels = self.images[indices], self.labels[indices]
         else:
             images, labels = self.images.index_select(0, indices), self.labels.index_select(0, indices)
-        batch = images.float()
-        if self.permutation is not None:  # floats are picked three times as fast as bytes are
-            batch = batch.flatten(1).index_select(1, self.permutation).view_as(batch)
-        return (batch.div_(255) if images.dtype == torch.uint8 else batch), labels
+        if self.permutation is not None:
+            images = _picked(images.flatten(1), self.permutation).view_as(images)
+        return (torch.div(images, 255) if images.dtype == torch.uint8 else images.float()), labels
 
     def to(self, device: torch.device | str) -> "TaskTensors":
         """The same task with all of its tensors on `device`; tensors that are there already are not copied."""
         permutation = None if self.permutation is None else self.permutation.to(device)
         return replace(self, images=self.images.to(device), labels=self.labels.to(device), permutation=permutation)
+
+
+def _picked(rows: Tensor, columns: Tensor) -> Tensor:
+    """Columns of a matrix, in their order; of bytes on a CPU by NumPy, which takes a third of torch's time."""
+    if rows.device.type == "cpu" and rows.dtype == torch.uint8:
+        return torch.from_numpy(rows.numpy().take(columns.numpy(), axis=1))
+    return rows.index_select(1, columns)
