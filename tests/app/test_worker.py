@@ -1,7 +1,6 @@
 """Work in a fork of the warm parent."""
 
 import os
-import sys
 from pathlib import Path
 
 from metaplast.app.worker import in_warm_fork, warm_up
@@ -12,4 +11,4 @@ def test_a_fork_of_the_warm_parent_does_what_it_is_given_and_says_how_it_ended(t
     warm_up([])
     assert in_warm_fork(os.mkdir, tmp_path / "made") == 0
     assert (tmp_path / "made").is_dir()
-    assert in_warm_fork(sys.exit, 7) == 7
+    assert in_warm_fork(os._exit, 7) == 7
