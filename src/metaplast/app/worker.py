@@ -48,7 +48,7 @@ def in_warm_fork(function: Callable[..., None], *arguments: Any) -> int | None:
     """
     if getattr(forkserver._forkserver, "_forkserver_alive_fd", None) is None:
         return None
-    process = multiprocessing.get_context("forkserver").Process(target=function, args=arguments)
+    process = multiprocessing.get_context("forkserver").Process(target=function, args=arguments, daemon=True)
     with _no_main():
         process.start()
     process.join()
