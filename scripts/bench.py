@@ -1,6 +1,6 @@
 """Measure speed, every comparison within one run, since single times on a shared machine mean little.
 
-    python scripts/bench.py                 all of it, about 5 minutes on 2 cores
+    python scripts/bench.py                 all of it, about a quarter of an hour on 2 cores
     python scripts/bench.py step            the optimizer step: literal, compiled, torch's Adam
     python scripts/bench.py epoch           an epoch on MNIST through the platform, and through Avalanche's loop
     python scripts/bench.py side-by-side    two trainings at once on the same cores, against one alone

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaplast.app.help import help_text
 from metaplast.app.status import FAILED, INTERRUPTED, PIPE_CLOSED, REFUSED, Carried, JobError
+from metaplast.app.stdout import flush_stdout
 from metaplast.errors import UserError
 from metaplast.threads import yield_cores
 
@@ -38,7 +39,7 @@ def command(task: Task, conf: Path) -> int:
     except BrokenPipeError:
         return PIPE_CLOSED
     finally:
-        _flush_stdout()
+        flush_stdout()
 
 
 def _answer(task: Task, conf: Path, arguments: list[str]) -> int:
@@ -75,14 +76,6 @@ def _answer(task: Task, conf: Path, arguments: list[str]) -> int:
     else:
         print(explain(error, arguments, conf), file=sys.stderr)
     return status
-
-
-def _flush_stdout() -> None:
-    """Flush what was printed while a closed pipe can still be forgiven; at exit Python would complain."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _check_options(arguments: list[str]) -> None:

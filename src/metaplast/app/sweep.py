@@ -1,7 +1,6 @@
 """A sweep as a whole: its directory, found again by `resume=true`; its report, and its exit status."""
 
 import logging
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from metaplast.app.overrides import key_of
 from metaplast.app.status import PIPE_CLOSED, JobError
+from metaplast.app.stdout import flush_stdout
 from metaplast.app.stop import terminable
 from metaplast.errors import UserError
 from metaplast.journal import SWEEP, Job, Journal, now
@@ -186,15 +186,15 @@ def _is_over(run_dir: Path) -> bool:
 
 def _report(sweep_dir: Path) -> None:
     """Report on the sweep in a fork of its warm parent, if it has one: the imports, seconds of them, are there."""
-    status = None
-    if (worker := sys.modules.get("metaplast.app.worker")) is not None:
-        status = worker.in_warm_fork(_report_and_exit, sweep_dir)
+    from metaplast.app.worker import in_warm_fork
+
+    status = in_warm_fork(_report_and_exit, sweep_dir)
     if status is None:
         _report_here(sweep_dir)
-    elif status == PIPE_CLOSED:
-        raise BrokenPipeError
-    elif status:
-        log.error("The report of %s ended with status %d; scripts/report.py makes it again", sweep_dir, status)
+    elif status > 0:  # standard output is closed: Rich ends a process with 1 then, we with PIPE_CLOSED
+        raise SystemExit(status)
+    elif status < 0:
+        log.error("The report of %s was killed by signal %d; scripts/report.py makes it again", sweep_dir, -status)
 
 
 def _report_and_exit(sweep_dir: Path) -> None:
@@ -203,7 +203,7 @@ def _report_and_exit(sweep_dir: Path) -> None:
         _report_here(sweep_dir)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what Python flushes at its end goes nowhere
+        flush_stdout()
         raise SystemExit(PIPE_CLOSED) from None
 
 

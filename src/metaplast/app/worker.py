@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -48,9 +49,7 @@ def in_warm_fork(function: Callable[..., None], *arguments: Any) -> int | None:
     """
     if getattr(forkserver._forkserver, "_forkserver_alive_fd", None) is None:
         return None
-    process = multiprocessing.get_context("forkserver").Process(target=function, args=arguments, daemon=True)
-    with _no_main():
-        process.start()
+    process = _forked(function, *arguments, daemon=True)
     process.join()
     return process.exitcode
 
@@ -78,13 +77,9 @@ class Worker:
         self.job = job
         self.returned: Any = None
         """The JobReturn; None where the process ended without one."""
-        context = multiprocessing.get_context("forkserver")
-        self.receiver, sender = context.Pipe(duplex=False)
-        self._process = context.Process(
-            target=_work, args=(sender, common, job.number, list(overrides), output, gpu), name=f"job-{job.number}"
-        )
-        with _no_main():
-            self._process.start()
+        self.receiver, sender = multiprocessing.Pipe(duplex=False)
+        name = f"job-{job.number}"
+        self._process = _forked(_work, sender, common, job.number, list(overrides), output, gpu, name=name)
         sender.close()
 
     @property
@@ -141,6 +136,14 @@ def wait_for_any(running: Mapping[int, Worker]) -> list[int]:
     """Wait, for a tick at most, and return the keys of those that are over."""
     wait([worker.receiver for worker in running.values()], timeout=TICK)
     return [key for key, worker in running.items() if worker.over]
+
+
+def _forked(function: Callable[..., None], *arguments: Any, **settings: Any) -> BaseProcess:
+    """Start a fork of the warm parent that calls `function`; `settings` are those of a `multiprocessing.Process`."""
+    process = multiprocessing.get_context("forkserver").Process(target=function, args=arguments, **settings)
+    with _no_main():
+        process.start()
+    return process
 
 
 @contextmanager
