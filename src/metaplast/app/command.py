@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaplast.app.help import help_text
-from metaplast.app.status import FAILED, INTERRUPTED, PIPE_CLOSED, REFUSED, Carried, JobError
-from metaplast.app.stdout import flush_stdout
+from metaplast.app.status import Carried, JobError
 from metaplast.errors import UserError
-from metaplast.threads import yield_cores
+from metaplast.exit_status import FAILED, INTERRUPTED, PIPE_CLOSED, REFUSED
+from metaplast.stdout import flush_stdout
+from metaplast.threads import hold_cores
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -46,7 +47,7 @@ def _answer(task: Task, conf: Path, arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(help_text(conf))
         return 0
-    yield_cores()
+    hold_cores()
     shows_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
     import hydra
     from hydra.core.utils import env_override

@@ -26,8 +26,9 @@ from metaplast.app.run_directory import claim
 from metaplast.app.search.before import check_first_tasks, check_search
 from metaplast.app.search.name import is_first_tasks, is_search
 from metaplast.app.shares import threads_per_job
-from metaplast.app.status import FAILED, REFUSED, Carried
+from metaplast.app.status import Carried
 from metaplast.errors import UserError
+from metaplast.exit_status import FAILED, REFUSED
 from metaplast.journal import SWEEP, queued
 
 EXTRAS = {

@@ -1,7 +1,6 @@
 """One run, from a checked configuration to the files of its directory: build, fit, report."""
 
 import logging
-import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +16,7 @@ from metaplast.app.build import build, partial
 from metaplast.app.labels import labels_of_job
 from metaplast.app.resume import read_summary
 from metaplast.app.search.trial import this_trial
+from metaplast.app.shares import cores
 from metaplast.app.summary import FIGURES, description, figures, plain, versions, write_summary
 from metaplast.atomic import write_text
 from metaplast.errors import UserError
@@ -35,6 +35,7 @@ from metaplast.training.progress import Progress
 from metaplast.training.pruning import Pruning
 from metaplast.training.recorder import Recorder
 from metaplast.training.schedule import Schedule
+from metaplast.training.shared_cores import SharedCores
 from metaplast.training.stream import StreamDataModule
 from metaplast.training.wandb_run import NoRun, open_run
 from metaplast.training.weight_histograms import WeightHistograms
@@ -113,6 +114,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
 
     checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
     progress = Progress(schedule, config.trainer.progress)
+    sharing = SharedCores(torch.get_num_threads())
     metrics = MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint))
     if metrics.path.exists():  # W&B records a resumed run anew, from its first row on
         for row in read_metrics(metrics.path):
@@ -123,7 +125,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
         recorder.sinks.append(WeightHistograms(run_dir, hidden_weights(network)))
     pruning = Pruning(this_trial(config) or (lambda task, accuracy: False))
     inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
-    trainer = _trainer(config, run_dir, schedule, [recorder, progress, *inside, pruning], recording.logger)
+    trainer = _trainer(config, run_dir, schedule, [recorder, progress, sharing, *inside, pruning], recording.logger)
     try:
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     finally:
@@ -152,7 +154,7 @@ def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
 
 def _settle(trainer: DictConfig) -> None:
     """Share of the cores, quiet libraries, and a device that is there."""
-    torch.set_num_threads(trainer.threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(trainer.threads or cores())
     keep_freed_memory()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # adverts and device lines
     # Lightning asks torch in a way that is deprecated there, and warns of steps that are not logged; rows are made

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import TextIO
 
 from metaplast.app.run_directory import has_checkpoint
-from metaplast.app.status import INTERRUPTED, PIPE_CLOSED, TERMINATED
+from metaplast.exit_status import INTERRUPTED, PIPE_CLOSED, TERMINATED
 
 
 @contextmanager

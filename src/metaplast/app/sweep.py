@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metaplast.app.overrides import key_of
-from metaplast.app.status import PIPE_CLOSED, JobError
-from metaplast.app.stdout import flush_stdout
+from metaplast.app.status import JobError
 from metaplast.app.stop import terminable
 from metaplast.errors import UserError
+from metaplast.exit_status import PIPE_CLOSED
 from metaplast.journal import SWEEP, Job, Journal, now
+from metaplast.stdout import flush_stdout
 
 if TYPE_CHECKING:
     from filelock import FileLock

@@ -15,9 +15,10 @@ from metaplast.app.check import check, warnings
 from metaplast.app.overrides import key_of
 from metaplast.app.resume import saved_config
 from metaplast.app.run_directory import has_checkpoint, occupied
-from metaplast.app.status import INTERRUPTED, PIPE_CLOSED, TERMINATED, JobError
+from metaplast.app.status import JobError
 from metaplast.app.stop import stoppable
 from metaplast.errors import UserError
+from metaplast.exit_status import INTERRUPTED, PIPE_CLOSED, TERMINATED
 from metaplast.journal import Job, Journal
 
 STOPPED = {INTERRUPTED: "Ctrl-C", TERMINATED: "SIGTERM", PIPE_CLOSED: "a closed pipe"}

@@ -8,11 +8,17 @@ and the trajectory of that code can be followed in no other way.
 Source: Courbariaux et al. 2016 (arXiv 1602.02830), as used by Laborieux et al. 2021 (arXiv 2101.07592).
 """
 
+from contextlib import nullcontext
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from metaplast.nn.one_thread import one_thread
+
+_FEW_ROWS = 64
+"""Of a product with fewer rows, threads divide the sums among them, and its bits depend on how many they are."""
 
 
 def sign(x: Tensor) -> Tensor:
@@ -63,7 +69,9 @@ class _IntegerProduct(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, binary = ctx.saved_tensors
         needs_x, needs_hidden = ctx.needs_input_grad
-        return gradient @ binary if needs_x else None, gradient.t() @ x if needs_hidden else None
+        with one_thread() if gradient.shape[1] < _FEW_ROWS else nullcontext():
+            of_hidden = gradient.t() @ x if needs_hidden else None
+        return gradient @ binary if needs_x else None, of_hidden
 
 
 def binarize(hidden: Tensor) -> Tensor:

@@ -7,11 +7,13 @@ are in the state dict, and no optimizer ever moves a stored task.
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from metaplast.nn.one_thread import one_thread
 
 Statistics = Literal["population", "running", "batch"]
 
@@ -112,11 +114,49 @@ class BatchNorm(TaskNorm):
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` normalized, of the same shape."""
         weight, bias = self._state("weight"), self._state("bias")
-        if self.training and self.test_statistics == "running":
-            return F.batch_norm(x, self.mean, self.var, weight, bias, True, self.momentum, self.eps)
         if self.training or self.test_statistics == "batch":
-            return F.batch_norm(x, None, None, weight, bias, True, 0.0, self.eps)
+            keeps = self.training and self.test_statistics == "running"
+            mean, var = (self.mean, self.var) if keeps else (None, None)
+            if x.ndim == 2 and x.device.type == "cpu":
+                y: Tensor = _OneThreadBatchNorm.apply(x, weight, bias, mean, var, self.momentum, self.eps)
+                return y
+            return F.batch_norm(x, mean, var, weight, bias, True, self.momentum, self.eps)
         return F.batch_norm(x, self._state("mean"), self._state("var"), weight, bias, False, 0.0, self.eps)
+
+
+class _OneThreadBatchNorm(torch.autograd.Function):
+    """Batch normalization of (N, features) on one CPU thread: several would each add up a part of the batch.
+
+    It takes no longer: a layer of 512 is too small to gain by a second thread, a wide one waits for its products.
+    `mean` and `var`, where given, are averages that follow those of the batch.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        mean: Tensor | None,
+        var: Tensor | None,
+        momentum: float,
+        eps: float,
+    ) -> Tensor:
+        with one_thread():
+            y, batch_mean, batch_scale = torch.native_batch_norm(x, weight, bias, mean, var, True, momentum, eps)
+        ctx.save_for_backward(x, weight, batch_mean, batch_scale)
+        ctx.eps = eps
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, batch_mean, batch_scale = ctx.saved_tensors
+        needed = list(ctx.needs_input_grad[:3])
+        with one_thread():
+            of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+                gradient, x, weight, None, None, batch_mean, batch_scale, True, ctx.eps, needed
+            )
+        return of_x, of_weight, of_bias, None, None, None, None
 
 
 class LayerNorm(TaskNorm):

@@ -1,0 +1,77 @@
+"""What a network computes does not depend on how many threads compute it."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from metaplast.nn import BatchNorm, bnn
+from metaplast.optim import MetaplasticAdam, parameter_groups
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def trained(make: Callable[[], nn.Module], threads: int, steps: int, images: int) -> dict[str, Tensor]:
+    """Every parameter and buffer after some steps on random images with many dark pixels."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    network = make()
+    optimizer = MetaplasticAdam(parameter_groups(network, 2.0), lr=0.005, weight_decay=1e-7)
+    for _ in range(steps):
+        x = torch.rand(images, 1, 28, 28) * (torch.rand(images, 1, 28, 28) < 0.3)
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(x), torch.randint(10, (images,)))
+        torch.autograd.backward(loss)
+        optimizer.step()
+    return network.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("settings", "images"),
+    [
+        ({"hidden": [512, 512], "test_statistics": "batch"}, 100),
+        ({"hidden": [512, 512], "test_statistics": "running"}, 100),
+        ({"hidden": [512, 512], "norm_affine": False}, 100),
+        ({"hidden": [300, 1000], "gamma_init": "uniform"}, 64),
+        ({"hidden": [64]}, 37),
+        ({"hidden": [512, 512], "norm": "layer"}, 100),
+        ({"hidden": [512, 512], "norm": "none"}, 100),
+    ],
+    ids=str,
+)
+def test_a_binary_network_learns_the_same_bits_on_one_thread_and_on_two(settings: dict[str, Any], images: int) -> None:
+    def make() -> nn.Module:
+        return bnn((1, 28, 28), 10, n_tasks=2, **settings)
+
+    one, two = (trained(make, threads, steps=12, images=images) for threads in (1, 2))
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
+def test_batch_norm_on_one_thread_is_batch_norm() -> None:
+    """Output, gradients and running averages are PyTorch's to the bit, on one thread."""
+    torch.set_num_threads(1)
+    ours, theirs = BatchNorm(33, gamma_init="uniform", test_statistics="running"), nn.BatchNorm1d(33)
+    theirs.load_state_dict({"weight": ours.weight, "bias": ours.bias}, strict=False)
+    x, gradient = torch.randn(50, 33), torch.randn(50, 33)
+    results = []
+    for norm in (ours, theirs):
+        image = x.clone().requires_grad_()
+        y = norm(image)
+        results.append([y, *torch.autograd.grad(y, [image, *norm.parameters()], gradient)])
+    results[0] += [ours.mean, ours.var]
+    results[1] += [theirs.running_mean, theirs.running_var]
+    assert all(torch.equal(*pair) for pair in zip(*results, strict=True))
+
+
+def test_the_number_of_threads_is_as_before_behind_a_layer() -> None:
+    torch.set_num_threads(2)
+    network = bnn((1, 28, 28), 10, hidden=[64])
+    torch.autograd.backward(network(torch.rand(9, 1, 28, 28)).sum())
+    assert torch.get_num_threads() == 2
