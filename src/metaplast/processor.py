@@ -1,12 +1,18 @@
-"""What a training process asks of its machine: that freed memory is kept at hand."""
+"""What a training process asks of its machine: that freed memory is kept at hand, and comes in large pages."""
 
 import ctypes
+import mmap
 import sys
+from pathlib import Path
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 """From malloc.h."""
 KEPT_BYTES = 2**25
 """Arrays up to this size are taken from kept memory; the largest number that glibc admits."""
+HEAP_BYTES = 2**28
+"""By how much the kept memory grows at a time; what is not used of it is only an address."""
+PAGE_BYTES = 2**21
+"""A large page of x86-64 and, mostly, of ARM."""
 
 
 def keep_freed_memory() -> bool:
@@ -18,7 +24,28 @@ def keep_freed_memory() -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is None:
+    libc = ctypes.CDLL(None)
+    if getattr(libc, "mallopt", None) is None:
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    kept = bool(libc.mallopt(_M_MMAP_THRESHOLD, KEPT_BYTES) and libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+    _enlarge_pages(libc)
+    return kept
+
+
+def _enlarge_pages(libc: ctypes.CDLL) -> None:
+    """Ask for large pages behind the kept memory: a step looks up thousands of small ones, a tenth of its time.
+
+    Where the system gives none, all stays as it was.
+    """
+    libc.mallopt(_M_TOP_PAD, HEAP_BYTES)
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    libc.free(libc.malloc(KEPT_BYTES - mmap.PAGESIZE))  # more than is at hand, so that the heap grows now
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith("[heap]"):
+            first, last = (int(address, 16) for address in line.split()[0].split("-"))
+            start, length = -(-first // PAGE_BYTES) * PAGE_BYTES, last - first
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(max(0, length - PAGE_BYTES)), mmap.MADV_HUGEPAGE)

@@ -20,7 +20,7 @@ from torch import Tensor
 from metaplast.optim.consolidation import CONSOLIDATIONS, Consolidation, check_consolidation
 
 COMPILE_FROM = 65_536
-"""With `compiled="auto"`, weights of at least this many elements take the compiled step; below, eager is as fast."""
+"""With `compiled="auto"`, an optimizer compiles if its largest weight has at least this many elements."""
 
 
 def metaplastic_adam_step(
@@ -97,8 +97,8 @@ class MetaplasticAdam(torch.optim.Optimizer):
         eps: ε > 0, added to √v before the bias correction.
         weight_decay: λ ≥ 0, added to the gradient as λ W^h.
         consolidation: "tanh", the paper's f_meta, or "exponential"; see :mod:`metaplast.optim.consolidation`.
-        compiled: True, take the step as one compiled kernel; False, the literal form; "auto", compiled for weights of
-            at least 65,536 elements where a compiler is found.
+        compiled: True, take the step as one compiled kernel; False, the literal form; "auto", compiled where there is a
+            weight of at least 65,536 elements and a compiler is found, but for small parameters without m.
 
     Raises:
         ValueError: a setting out of its range.
@@ -147,6 +147,7 @@ class MetaplasticAdam(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        compiles = self._compiles()
         for group in self.param_groups:
             small: defaultdict[int, list[Tensor]] = defaultdict(list)  # by the number of their step, nearly always one
             for parameter in group["params"]:
@@ -159,18 +160,18 @@ class MetaplasticAdam(torch.optim.Optimizer):
                     state["exp_avg_sq"] = torch.zeros_like(parameter)
                 state["step"] += 1
                 m = group["m"] if parameter.dim() >= 2 else 0.0
-                if not self._compiles(parameter) and not m:
-                    small[state["step"]].append(parameter)
+                if m or parameter.numel() >= COMPILE_FROM or self.compiled is True:
+                    self._step_one(parameter, group, m, compiles)
                 else:
-                    self._step_one(parameter, group, m)
+                    small[state["step"]].append(parameter)
             for parameters in small.values():
                 self._step_many(parameters, group)
         return loss
 
-    def _step_one(self, parameter: Tensor, group: dict[str, Any], m: float) -> None:
-        """Take the literal step or its compiled twin, whichever suits `parameter`."""
+    def _step_one(self, parameter: Tensor, group: dict[str, Any], m: float, compiles: bool) -> None:
+        """Take the literal step or its compiled twin."""
         take = metaplastic_adam_step
-        if self._compiles(parameter):
+        if compiles:
             from metaplast.optim.compiled_step import compiled_step  # loads the compiler; small networks never need it
 
             take = compiled_step
@@ -197,9 +198,11 @@ class MetaplasticAdam(torch.optim.Optimizer):
             **_settings(group, states[0]["step"]),
         )
 
-    def _compiles(self, parameter: Tensor) -> bool:
-        """Whether `parameter` takes the compiled step."""
-        return self.compiled is True or (self.compiled == "auto" and parameter.numel() >= COMPILE_FROM)
+    def _compiles(self) -> bool:
+        """Whether steps are compiled. Where one is, small weights gain too: their dozen operations cost as much."""
+        if self.compiled != "auto":
+            return self.compiled
+        return any(p.numel() >= COMPILE_FROM for group in self.param_groups for p in group["params"])
 
 
 def _settings(group: dict[str, Any], step: int) -> dict[str, float]:
