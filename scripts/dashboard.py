@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser
+from metaplast.script import script
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -29,23 +30,19 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
+@script
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     arguments = parse(argv)
     from metaplast.report.dashboard import save, specification
 
-    try:
-        absent = "" if arguments.print else _absent()
-        if arguments.print or absent:
-            print(specification(arguments.entity or "", arguments.project))
-        else:
-            print("\n".join(save(arguments.entity, arguments.project)))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    absent = "" if arguments.print else _absent()
+    if arguments.print or absent:
+        print(specification(arguments.entity or "", arguments.project))
+    else:
+        print("\n".join(save(arguments.entity, arguments.project)))
     if absent:
         print(f"not saved, so that this is the specification: {absent}", file=sys.stderr)
-    return 0
 
 
 def _absent() -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser
+from metaplast.script import script
 
 
 def at_least_one(text: str) -> int:
@@ -76,14 +77,10 @@ def run(arguments: argparse.Namespace) -> Path:
     return out
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    try:
-        print(f"Written: {run(parse(argv))}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+@script
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    print(f"Written: {run(parse(argv))}")
 
 
 if __name__ == "__main__":

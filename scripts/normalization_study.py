@@ -15,6 +15,7 @@ from pathlib import Path
 
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser
+from metaplast.script import script
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -46,17 +47,13 @@ def write(directories: Sequence[Path], folder: Path) -> list[Path]:
     return [table, text, picture]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
+@script
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     arguments = parse(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a sweep may be running beside it
-    try:
-        paths = write(arguments.directories, arguments.out or arguments.directories[0])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    paths = write(arguments.directories, arguments.out or arguments.directories[0])
     print("Written: " + ", ".join(map(str, paths)))
-    return 0
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from metaplast.atomic import atomic_path, write_text
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser, whole
+from metaplast.script import script
 
 if TYPE_CHECKING:
     from metaplast.analysis.quadratic_experiment import QuadraticRun
@@ -135,14 +136,10 @@ def run(arguments: argparse.Namespace) -> None:
     print("Written: " + ", ".join(str(path) for path in [*paths, numbers]))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    try:
-        run(parse(argv))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+@script
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    run(parse(argv))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser
+from metaplast.script import script
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -29,19 +29,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
+@script
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
     arguments = parse(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a sweep may be running beside it
     from metaplast.report.sweep_report import report_sweep
 
-    try:
-        page = report_sweep(arguments.directories, arguments.out)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"page: {page}")
-    return 0
+    print(f"page: {report_sweep(arguments.directories, arguments.out)}")
 
 
 if __name__ == "__main__":

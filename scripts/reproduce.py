@@ -16,6 +16,7 @@ from pathlib import Path
 
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser
+from metaplast.script import script
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,14 +41,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@script
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 0, 1 where a claim's command failed, 2 where it was refused."""
-    arguments = parse(argv)
-    try:
-        return reproduce(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return reproduce(parse(argv))
 
 
 def reproduce(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from metaplast.atomic import atomic_path, write_text
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser, whole
+from metaplast.script import script
 from metaplast.threads import yield_cores
 
 if TYPE_CHECKING:
@@ -182,15 +183,10 @@ def run(arguments: argparse.Namespace) -> None:
     print("Written: " + ", ".join(map(str, paths)))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status."""
-    arguments = parse(argv)
-    try:
-        run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+@script
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    run(parse(argv))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser
+from metaplast.script import script
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -26,6 +27,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@script
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 1 if a run could not be uploaded, 2 if none could even be tried."""
     arguments = parse(argv)
@@ -34,13 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     from metaplast.training.wandb_server import require_server
     from metaplast.training.wandb_sync import upload, why_not
 
-    try:
-        runs = [(run, why_not(run)) for run in find_runs(arguments.directories)]
-        if any(reason is None for _, reason in runs):
-            print(f"server: {require_server()}", flush=True)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    runs = [(run, why_not(run)) for run in find_runs(arguments.directories)]
+    if any(reason is None for _, reason in runs):
+        print(f"server: {require_server()}", flush=True)
     status = 0
     for run, reason in runs:
         try:

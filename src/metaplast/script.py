@@ -1,0 +1,40 @@
+"""What every script has around its `main`: an exit status, and an error of the user's said in a line."""
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
+from metaplast.errors import UserError
+from metaplast.exit_status import INTERRUPTED, PIPE_CLOSED, REFUSED
+from metaplast.stdout import flush_stdout
+
+P = ParamSpec("P")
+
+
+def script(main: Callable[P, int | None]) -> Callable[P, int]:
+    """Return `main` as a function that returns the exit status, 0 where `main` returns None.
+
+    >>> @script
+    ... def main():
+    ...     print("done")
+    >>> main()
+    done
+    0
+    """
+
+    @functools.wraps(main)
+    def ending(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs) or 0
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return REFUSED
+        except KeyboardInterrupt:
+            return INTERRUPTED
+        except BrokenPipeError:
+            return PIPE_CLOSED
+        finally:
+            flush_stdout()
+
+    return ending

@@ -1,0 +1,63 @@
+"""How scripts end."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from metaplast.errors import UserError
+from metaplast.script import script
+
+ROOT = Path(__file__).parents[1]
+
+
+def fine() -> None: ...
+
+
+def partly() -> int:
+    return 1
+
+
+def refused() -> None:
+    raise UserError("--out: cannot be")
+
+
+def stopped() -> None:
+    raise KeyboardInterrupt
+
+
+def unheard() -> None:
+    raise BrokenPipeError
+
+
+@pytest.mark.parametrize(
+    ("main", "status", "said"),
+    [(fine, 0, ""), (partly, 1, ""), (refused, 2, "error: --out: cannot be\n"), (stopped, 130, ""), (unheard, 141, "")],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_script_ends_with_a_status_and_at_most_a_line(
+    main: Callable[[], int | None], status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert script(main)() == status
+    assert capsys.readouterr().err == said
+
+
+def test_an_error_of_ours_keeps_its_traceback() -> None:
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        script(broken)()
+
+
+def test_a_script_whose_output_is_cut_says_nothing_more() -> None:
+    """As by `| head -0`."""
+    command = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "--list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
