@@ -70,6 +70,8 @@ REFUSED: list[tuple[str, str]] = [
     ("model.norm=bach", r"^model.norm=bach: .*batch, layer, none .*batch\?"),
     ("model.norm_affine=maybe", r"^model.norm_affine=maybe: has to be one of true, false"),
     ("scenario.n_tasks=0", r"^scenario.n_tasks=0: "),
+    ("only_tasks=6", r"^only_tasks=6: has to be at most scenario.n_tasks=5"),
+    ("only_tasks=11 scenario=stream_digits", r"^only_tasks=11: has to be at most scenario.n_parts=10"),
     ("strategy.stream=mixed", r"^strategy.stream=mixed: .*sequence, joint"),
     ("strategy.optimizer.lr=0", r"^strategy.optimizer.lr=0: has to be a number > 0"),
     ("strategy.optimizer=adam", r"^strategy.optimizer: has to have a _target_"),

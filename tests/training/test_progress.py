@@ -101,9 +101,10 @@ def fit(
     steps: int = -1,
     batches: Batches | None = None,
     also: Callback | None = None,
+    noun: str = "task",
     **arguments: Any,
 ) -> Trainer:
-    shown = Progress(schedule, mode)
+    shown = Progress(schedule, mode, noun)
     trainer = Trainer(
         max_epochs=schedule.total_epochs,
         max_steps=steps,
@@ -145,6 +146,11 @@ def test_elsewhere_than_on_a_terminal_every_epoch_is_a_line(clock: Clock, capsys
 def test_a_joint_stream_trains_all_tasks(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     fit(clock, "lines", Schedule(n_tasks=5, epochs_per_task=2, joint=True))
     assert capsys.readouterr().out.startswith("all 5 tasks · epoch 1/2 · ")
+
+
+def test_tasks_that_are_parts_of_one_are_called_so(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(clock, "lines", Schedule(n_tasks=2, epochs_per_task=1), noun="part")
+    assert [line.split(" · ")[0] for line in capsys.readouterr().out.splitlines()] == ["part 1/2", "part 2/2"]
 
 
 def test_a_resumed_run_starts_where_it_was_and_reckons_with_what_it_does_itself(

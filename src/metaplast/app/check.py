@@ -136,9 +136,10 @@ def _contradictions(config: DictConfig) -> Iterator[str]:
             f"measure_every={config.measure_every}: has to divide epochs_per_task={config.epochs_per_task}, "
             "so that all tasks are tested when one ends"
         )
-    n_tasks = config.scenario.get("n_tasks")
-    if config.only_tasks is not None and isinstance(n_tasks, int) and config.only_tasks > n_tasks:
-        yield f"only_tasks={config.only_tasks}: has to be at most scenario.n_tasks={n_tasks}"
+    for key in ("n_tasks", "n_parts"):
+        tasks = config.scenario.get(key)
+        if config.only_tasks is not None and isinstance(tasks, int) and config.only_tasks > tasks:
+            yield f"only_tasks={config.only_tasks}: has to be at most scenario.{key}={tasks}"
     if config.logger.get("model_artifact") and not config.trainer.checkpoint_every:
         yield "logger.model_artifact=true: there is no checkpoint to upload with trainer.checkpoint_every=0"
     yield from _batches_of_one(config)

@@ -113,7 +113,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     data = StreamDataModule(scenario, schedule, config.batch_size, config.eval_batch_size, config.seed)
 
     checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
-    progress = Progress(schedule, config.trainer.progress)
+    progress = Progress(schedule, config.trainer.progress, "part" if scenario.in_parts else "task")
     sharing = SharedCores(torch.get_num_threads())
     metrics = MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint))
     if metrics.path.exists():  # W&B records a resumed run anew, from its first row on

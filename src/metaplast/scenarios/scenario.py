@@ -34,6 +34,11 @@ class Scenario:
         """Number of test sets: one a task, or a single one where the tasks are parts of one, as in a stream."""
         return len(self.benchmark.test_stream)
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether the tasks are parts of one, with a single test."""
+        return self.n_tests < self.n_tasks
+
     @classmethod
     def from_tensors(
         cls,

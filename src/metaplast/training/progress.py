@@ -34,15 +34,16 @@ class Progress(pl.Callback):
     Args:
         schedule: the stream.
         mode: `bar`, `lines` (one an epoch), `none`, or `auto`: `bar` if standard output is a terminal, else `lines`.
+        noun: what a task of the stream is called, such as a part.
 
     Raises:
         UserError: if there is no such mode.
     """
 
-    def __init__(self, schedule: Schedule, mode: str = "auto") -> None:
+    def __init__(self, schedule: Schedule, mode: str = "auto", noun: str = "task") -> None:
         if mode not in get_args(Mode):
             raise UserError(f"progress: expected one of {', '.join(get_args(Mode))}, got {mode!r}")
-        self.schedule, self.mode = schedule, cast(Mode, mode)
+        self.schedule, self.mode, self.noun = schedule, cast(Mode, mode), noun
         self._shown: Mode = "none"
         self._separator = " · "
         self._bar: Bar | None = None
@@ -133,10 +134,8 @@ class Progress(pl.Callback):
 
     def _text(self, trainer: pl.Trainer, moment: float) -> str:
         """What is shown at `moment`, in epochs of the stream."""
-        schedule, epoch = self.schedule, trainer.current_epoch
-        task = (
-            f"all {schedule.n_tasks} tasks" if schedule.joint else f"task {schedule.task(epoch) + 1}/{schedule.n_tasks}"
-        )
+        schedule, epoch, n = self.schedule, trainer.current_epoch, self.schedule.n_tasks
+        task = f"all {n} {self.noun}s" if schedule.joint else f"{self.noun} {schedule.task(epoch) + 1}/{n}"
         parts = [task, f"epoch {schedule.epoch_in_task(epoch) + 1}/{schedule.epochs_per_task}"]
         measured = self._row.get("epoch") == epoch + 1
         if self._shown == "lines" and measured:
