@@ -24,9 +24,6 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "src"))
-from metaplast.threads import hold_cores  # noqa: E402
-
-hold_cores()
 
 Numbers = dict[str, float]
 HIDDEN = [512, 512]

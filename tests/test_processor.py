@@ -30,18 +30,20 @@ def test_memory_that_is_freed_is_kept_and_costs_no_page_faults() -> None:
     assert int(answer(FAULTS)) < 5_000
 
 
-HUGE = """
-import torch
+FLAGS = """
 from pathlib import Path
 from metaplast.processor import keep_freed_memory
 assert keep_freed_memory()
-arrays = [torch.ones(400_000) for _ in range(40)]
-lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
-print(*(line.split()[1] for line in lines if line.startswith("AnonHugePages")))
+_, *heap = Path("/proc/self/smaps").read_text().split("[heap]")  # in two parts, if only one is aligned
+print(*(line for part in heap for line in part.splitlines()[:30] if line.startswith("VmFlags")))
 """
-PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
-@pytest.mark.skipif(not PAGES.is_file() or "[madvise]" not in PAGES.read_text(), reason="no large pages to ask for")
-def test_arrays_lie_in_large_pages() -> None:
-    assert int(answer(HUGE)) > 30_000  # kB, of the 64,000 that the arrays take
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").is_dir(), reason="no large pages to ask for")
+def test_large_pages_are_asked_for_behind_the_kept_memory() -> None:
+    assert "hg" in answer(FLAGS).split()
+
+
+def test_a_limit_of_addresses_is_left_alone() -> None:
+    code = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2**31, 2**31))" + FLAGS
+    assert "hg" not in answer(code).split()

@@ -1,5 +1,6 @@
 """How scripts end."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,7 +56,8 @@ def test_an_error_of_ours_keeps_its_traceback() -> None:
 def test_a_script_whose_output_is_cut_says_nothing_more() -> None:
     """As by `| head -0`."""
     command = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "--list"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=buffered) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()

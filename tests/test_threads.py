@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_cores_are_held_only_where_the_system_tells_who_waits(monkeypatch: pytes
     assert os.environ == {"GOMP_SPINCOUNT": "1000"}
 
 
-@pytest.mark.parametrize("content", ["", "12", "a b c"])
+@pytest.mark.parametrize("content", ["", "12", "a b c", "0 0 0"], ids=["empty", "short", "no number", "switched off"])
 def test_a_file_that_says_nothing_is_no_answer(content: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "schedstat").write_text(content)
@@ -53,27 +54,33 @@ def test_waits_of_all_threads_are_summed(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert waited_for_cores() == 2.0
 
 
+def test_a_thread_that_has_ended_counts_no_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "schedstat").write_text("99 1000000000 7\n")
+    (tmp_path / "2").mkdir()
+    monkeypatch.setattr(threads, "_OWN_THREADS", tmp_path)
+    assert waited_for_cores() == 1.0
+
+
 @pytest.mark.skipif(waited_for_cores() is None, reason="the system does not count who waits")
 def test_threads_that_share_a_core_wait_for_it() -> None:
     """Two threads of this process, bound to one core, that both have something to do without the interpreter's lock."""
-    from hashlib import sha256
+    core, together = min(os.sched_getaffinity(0)), threading.Barrier(2)
+    data, waited = bytes(60_000_000), []
 
-    before, cores = waited_for_cores(), os.sched_getaffinity(0)
-    data = bytes(30_000_000)
+    def own() -> int:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1])
 
     def work() -> None:
-        os.sched_setaffinity(0, {min(cores)})  # of this thread alone
+        os.sched_setaffinity(0, {core})  # of this thread alone
+        together.wait()
+        before = own()
         sha256(data).digest()
+        waited.append(own() - before)
 
     workers = [threading.Thread(target=work) for _ in range(2)]
-    waited = []
-
-    def watch() -> None:
-        while any(worker.is_alive() for worker in workers):
-            waited.append(waited_for_cores() or 0.0)
-
     for worker in workers:
         worker.start()
-    watch()
-    assert before is not None
-    assert max(waited) > before
+    for worker in workers:
+        worker.join()
+    assert max(waited) > 1_000_000  # ns; a thread that runs is let go after some milliseconds

@@ -2,6 +2,7 @@
 
 import ctypes
 import mmap
+import resource
 import sys
 from pathlib import Path
 
@@ -35,16 +36,21 @@ def keep_freed_memory() -> bool:
 def _enlarge_pages(libc: ctypes.CDLL) -> None:
     """Ask for large pages behind the kept memory: a step looks up thousands of small ones, a tenth of its time.
 
-    Where the system gives none, all stays as it was.
+    They are asked for behind the first `HEAP_BYTES`. Where the system gives none, or limits addresses, all stays as it
+    was.
     """
+    limits = [resource.getrlimit(limit)[0] for limit in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+    if limits != 2 * [resource.RLIM_INFINITY]:
+        return
     libc.mallopt(_M_TOP_PAD, HEAP_BYTES)
-    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
-        ctypes.c_void_p,
-        [ctypes.c_size_t],
-        [ctypes.c_void_p],
-    )
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
     libc.free(libc.malloc(KEPT_BYTES - mmap.PAGESIZE))  # more than is at hand, so that the heap grows now
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    try:
+        maps = Path("/proc/self/maps").read_text()
+    except OSError:
+        return
+    for line in maps.splitlines():
         if line.endswith("[heap]"):
             first, last = (int(address, 16) for address in line.split()[0].split("-"))
             start, length = -(-first // PAGE_BYTES) * PAGE_BYTES, last - first

@@ -1,4 +1,4 @@
-"""What every script has around its `main`: an exit status, and an error of the user's said in a line."""
+"""What a script has around its `main`: an exit status, and an error of the user's said in a line."""
 
 import functools
 import sys
@@ -26,7 +26,9 @@ def script(main: Callable[P, int | None]) -> Callable[P, int]:
     @functools.wraps(main)
     def ending(*args: P.args, **kwargs: P.kwargs) -> int:
         try:
-            return main(*args, **kwargs) or 0
+            status = main(*args, **kwargs) or 0
+            sys.stdout.flush()  # where nobody reads any more, this may be the first to notice
+            return status
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return REFUSED

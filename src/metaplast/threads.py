@@ -32,9 +32,19 @@ def _spin(count: int) -> None:
 def waited_for_cores() -> float | None:
     """Seconds that the threads of this process have been ready to run while others had their cores, summed over them.
 
-    None where the system does not count them; Linux does, in the second number of `schedstat`, in ns.
+    None where the system does not count them. Linux does, in `schedstat`: time run and time waited, in ns, and how
+    often a thread was given a core; all 0 where counting is switched off.
     """
     try:
-        return sum(int((thread / "schedstat").read_text().split()[1]) for thread in _OWN_THREADS.iterdir()) / 1e9
-    except (OSError, IndexError, ValueError):
+        counts = [_counts(thread / "schedstat") for thread in _OWN_THREADS.iterdir()]
+        waited = [int(waited) for _, waited, times in counts if int(times)]
+    except (OSError, ValueError):
         return None
+    return sum(waited) / 1e9 if waited else None
+
+
+def _counts(path: Path) -> list[str]:
+    try:
+        return path.read_text().split()
+    except (FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+        return ["0", "0", "0"]

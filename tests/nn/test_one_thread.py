@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+import torch.fx
 from torch import Tensor, nn
 
-from metaplast.nn import BatchNorm, bnn
+from metaplast.nn import BatchNorm, bnn, mlp
 from metaplast.optim import MetaplasticAdam, parameter_groups
 
 
@@ -41,22 +42,25 @@ def trained(make: Callable[[], nn.Module], threads: int, steps: int, images: int
         ({"hidden": [512, 512], "norm_affine": False}, 100),
         ({"hidden": [300, 1000], "gamma_init": "uniform"}, 64),
         ({"hidden": [64]}, 37),
+        ({"hidden": [10, 6]}, 100),
+        ({"hidden": [512, 512]}, 10),
         ({"hidden": [512, 512], "norm": "layer"}, 100),
         ({"hidden": [512, 512], "norm": "none"}, 100),
     ],
     ids=str,
 )
-def test_a_binary_network_learns_the_same_bits_on_one_thread_and_on_two(settings: dict[str, Any], images: int) -> None:
+def test_a_binary_network_learns_the_same_bits_on_any_number_of_threads(settings: dict[str, Any], images: int) -> None:
     def make() -> nn.Module:
         return bnn((1, 28, 28), 10, n_tasks=2, **settings)
 
-    one, two = (trained(make, threads, steps=12, images=images) for threads in (1, 2))
-    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+    one, *several = (trained(make, threads, steps=8, images=images) for threads in (1, 2, 4))
+    assert [name for name in one for other in several if not torch.equal(one[name], other[name])] == []
 
 
 def test_batch_norm_on_one_thread_is_batch_norm() -> None:
     """Output, gradients and running averages are PyTorch's to the bit, on one thread."""
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     ours, theirs = BatchNorm(33, gamma_init="uniform", test_statistics="running"), nn.BatchNorm1d(33)
     theirs.load_state_dict({"weight": ours.weight, "bias": ours.bias}, strict=False)
     x, gradient = torch.randn(50, 33), torch.randn(50, 33)
@@ -75,3 +79,15 @@ def test_the_number_of_threads_is_as_before_behind_a_layer() -> None:
     network = bnn((1, 28, 28), 10, hidden=[64])
     torch.autograd.backward(network(torch.rand(9, 1, 28, 28)).sum())
     assert torch.get_num_threads() == 2
+
+
+def test_a_batch_of_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="more than one image in a batch"):
+        BatchNorm(3)(torch.rand(1, 3))
+
+
+def test_batch_normalization_can_still_be_traced() -> None:
+    """As plugins of Avalanche's do that look for a layer's output."""
+    network = mlp((1, 2, 2), 3, hidden=[4], test_statistics="batch").train()
+    x = torch.rand(5, 1, 2, 2)
+    assert torch.equal(torch.fx.symbolic_trace(network)(x), network(x))

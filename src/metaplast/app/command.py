@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from metaplast.app.carried import Carried, JobError
 from metaplast.app.help import help_text
-from metaplast.app.status import Carried, JobError
 from metaplast.errors import UserError
 from metaplast.exit_status import FAILED, INTERRUPTED, PIPE_CLOSED, REFUSED
 from metaplast.stdout import flush_stdout
-from metaplast.threads import hold_cores
+from metaplast.threads import hold_cores, yield_cores
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -34,7 +34,9 @@ def command(task: Task, conf: Path) -> int:
     Errors are shown here. A run that is stopped from outside ends in SystemExit (`metaplast.app.stop`).
     """
     try:
-        return _answer(task, conf, sys.argv[1:])
+        status = _answer(task, conf, sys.argv[1:])
+        sys.stdout.flush()  # where nobody reads any more, this may be the first to notice
+        return status
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -47,7 +49,10 @@ def _answer(task: Task, conf: Path, arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(help_text(conf))
         return 0
-    hold_cores()
+    from metaplast.app.overrides import key_of
+
+    shared = any(argument in ("-m", "--multirun") or key_of(argument) == "trainer.threads" for argument in arguments)
+    (yield_cores if shared else hold_cores)()  # a run whose threads are fixed cannot give way
     shows_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
     import hydra
     from hydra.core.utils import env_override

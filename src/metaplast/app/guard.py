@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from metaplast.app import plugins, sweep
+from metaplast.app.carried import Carried
 from metaplast.app.check import check
 from metaplast.app.overrides import given, key_of
 from metaplast.app.resume import take_up
@@ -26,7 +27,6 @@ from metaplast.app.run_directory import claim
 from metaplast.app.search.before import check_first_tasks, check_search
 from metaplast.app.search.name import is_first_tasks, is_search
 from metaplast.app.shares import threads_per_job
-from metaplast.app.status import Carried
 from metaplast.errors import UserError
 from metaplast.exit_status import FAILED, REFUSED
 from metaplast.journal import SWEEP, queued

@@ -19,9 +19,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from metaplast.app.carried import JobError
 from metaplast.app.overrides import key_of
 from metaplast.app.shares import gpus, jobs_at_once
-from metaplast.app.status import JobError
 from metaplast.app.sweep_job import result_of, told
 from metaplast.journal import Job, Journal, queued
 

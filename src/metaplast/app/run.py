@@ -113,8 +113,8 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     data = StreamDataModule(scenario, schedule, config.batch_size, config.eval_batch_size, config.seed)
 
     checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
-    progress = Progress(schedule, config.trainer.progress, "part" if scenario.in_parts else "task")
-    sharing = SharedCores(torch.get_num_threads())
+    progress = Progress(schedule, config.trainer.progress, "part" if whole.in_parts else "task")
+    sharing = [SharedCores(torch.get_num_threads())] if config.trainer.threads is None else []
     metrics = MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint))
     if metrics.path.exists():  # W&B records a resumed run anew, from its first row on
         for row in read_metrics(metrics.path):
@@ -125,12 +125,13 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
         recorder.sinks.append(WeightHistograms(run_dir, hidden_weights(network)))
     pruning = Pruning(this_trial(config) or (lambda task, accuracy: False))
     inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
-    trainer = _trainer(config, run_dir, schedule, [recorder, progress, sharing, *inside, pruning], recording.logger)
+    trainer = _trainer(config, run_dir, schedule, [recorder, progress, *sharing, *inside, pruning], recording.logger)
     try:
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     finally:
         if recorder.rows:  # also of a run that is cut short
-            summary = {**summary, "n_tasks": scenario.n_tasks, **_results(learner, recorder)}
+            fewest = min((callback.fewest for callback in sharing), default=torch.get_num_threads())
+            summary = {**summary, "n_tasks": scenario.n_tasks, "fewest_threads": fewest, **_results(learner, recorder)}
             _write_results(run_dir, learner, recorder, summary)
     return {**summary, "status": "pruned" if pruning.pruned else "completed"}
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from metaplast.app.carried import JobError
 from metaplast.app.overrides import key_of
-from metaplast.app.status import JobError
 from metaplast.app.stop import terminable
 from metaplast.errors import UserError
 from metaplast.exit_status import PIPE_CLOSED

@@ -11,11 +11,11 @@ from typing import Any
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, open_dict, read_write
 
+from metaplast.app.carried import JobError
 from metaplast.app.check import check, warnings
 from metaplast.app.overrides import key_of
 from metaplast.app.resume import saved_config
 from metaplast.app.run_directory import has_checkpoint, occupied
-from metaplast.app.status import JobError
 from metaplast.app.stop import stoppable
 from metaplast.errors import UserError
 from metaplast.exit_status import INTERRUPTED, PIPE_CLOSED, TERMINATED

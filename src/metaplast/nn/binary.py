@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from metaplast.nn.one_thread import one_thread
 
-_FEW_ROWS = 64
-"""Of a product with fewer rows, threads divide the sums among them, and its bits depend on how many they are."""
+_FEW_ROWS = 16
+"""Of a product with fewer rows, threads may divide the sums among them: its bits depend on how many they are."""
 
 
 def sign(x: Tensor) -> Tensor:
@@ -56,22 +56,31 @@ class _SignWindow(torch.autograd.Function):
         return inside
 
 
-class _IntegerProduct(torch.autograd.Function):
-    """x · W^bᵀ for x (N, in_features) of integers: in int8, to the same bits as in float, in a quarter of the time."""
+class _Product(torch.autograd.Function):
+    """x · W^bᵀ for x (N, in_features) on a CPU, with the same bits on any number of threads.
+
+    If all x are integers: in int8, to the same bits as in float, in a quarter of the time.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, hidden: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, hidden: Tensor, integer: bool) -> Tensor:
         binary = sign(hidden)
         ctx.save_for_backward(x, binary)
-        return torch._int_mm(x.to(torch.int8), binary.to(torch.int8).t()).to(x.dtype)
+        if integer:
+            return torch._int_mm(x.to(torch.int8), binary.to(torch.int8).t()).to(x.dtype)
+        return _product(x, binary.t())
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, binary = ctx.saved_tensors
-        needs_x, needs_hidden = ctx.needs_input_grad
-        with one_thread() if gradient.shape[1] < _FEW_ROWS else nullcontext():
-            of_hidden = gradient.t() @ x if needs_hidden else None
-        return gradient @ binary if needs_x else None, of_hidden
+        needs_x, needs_hidden, _ = ctx.needs_input_grad
+        of_x = _product(gradient, binary) if needs_x else None
+        return of_x, _product(gradient.t(), x) if needs_hidden else None, None
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    with one_thread() if a.shape[0] < _FEW_ROWS else nullcontext():
+        return a @ b
 
 
 def binarize(hidden: Tensor) -> Tensor:
@@ -127,8 +136,9 @@ class BinaryLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the (N, *, out_features) products of `x` with the binary weights."""
-        if self.integer_input and x.device.type == "cpu" and x.dtype == self.weight.dtype == torch.float32:
-            product: Tensor = _IntegerProduct.apply(x.flatten(0, -2), self.weight)
+        exact = x.dtype == self.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        if x.device.type == "cpu" and exact:
+            product: Tensor = _Product.apply(x.flatten(0, -2), self.weight, self.integer_input)
             return product.view(*x.shape[:-1], self.out_features)
         return F.linear(x, binarize(self.weight))
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -117,18 +118,33 @@ class BatchNorm(TaskNorm):
         if self.training or self.test_statistics == "batch":
             keeps = self.training and self.test_statistics == "running"
             mean, var = (self.mean, self.var) if keeps else (None, None)
-            if x.ndim == 2 and x.device.type == "cpu":
-                y: Tensor = _OneThreadBatchNorm.apply(x, weight, bias, mean, var, self.momentum, self.eps)
-                return y
-            return F.batch_norm(x, mean, var, weight, bias, True, self.momentum, self.eps)
+            return _batch_norm(x, weight, bias, mean, var, self.momentum, self.eps)
         return F.batch_norm(x, self._state("mean"), self._state("var"), weight, bias, False, 0.0, self.eps)
+
+
+@torch.fx.wrap
+def _batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor | None,
+    var: Tensor | None,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """Normalize by the statistics of the batch; `mean` and `var`, where given, are averages that follow them."""
+    if x.ndim != 2 or x.device.type != "cpu":
+        return F.batch_norm(x, mean, var, weight, bias, True, momentum, eps)
+    if len(x) == 1:
+        raise ValueError(f"batch normalization needs more than one image in a batch, but is given {tuple(x.shape)}")
+    y: Tensor = _OneThreadBatchNorm.apply(x, weight, bias, mean, var, momentum, eps)
+    return y
 
 
 class _OneThreadBatchNorm(torch.autograd.Function):
     """Batch normalization of (N, features) on one CPU thread: several would each add up a part of the batch.
 
     It takes no longer: a layer of 512 is too small to gain by a second thread, a wide one waits for its products.
-    `mean` and `var`, where given, are averages that follow those of the batch.
     """
 
     @staticmethod

@@ -20,7 +20,10 @@ from torch import Tensor
 from metaplast.optim.consolidation import CONSOLIDATIONS, Consolidation, check_consolidation
 
 COMPILE_FROM = 65_536
-"""With `compiled="auto"`, an optimizer compiles if its largest weight has at least this many elements."""
+"""With `compiled="auto"`, an optimizer compiles if its largest weight has at least this many elements.
+
+Parameters without m that are smaller take the plain step together.
+"""
 
 
 def metaplastic_adam_step(

@@ -11,19 +11,19 @@ from metaplast.threads import waited_for_cores
 
 WINDOW = 0.5
 """Seconds over which waiting is measured."""
-MOST_WAITING = 0.2
-"""Threads, on average over a window, that may be ready to run without a core."""
+MOST_WAITING = 0.1
+"""Share of a window that a thread may, on average, be ready to run without a core."""
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 60.0
-"""Seconds on fewer threads before all are tried again: at first, and at most; every vain try doubles them."""
+"""Seconds on fewer threads before more are tried again: at first, and at most; every vain try doubles them."""
 
 
 class SharedCores(pl.Callback):
-    """Halve the threads of a training whose threads wait for cores that others use, and try all of them again later.
+    """Halve the threads of a run whose threads wait for cores that others use, and try twice as many again later.
 
     Threads meet some thirty times a step. One that has to wait for a core keeps the others waiting, which spin and so
     keep the core from whoever could use it: two trainings with two threads each on the same two cores stand nearly
-    still, with one thread each both run at full speed. What a dense binary network computes does not depend on the
-    number of threads (`metaplast.nn.one_thread`).
+    still, with one thread each both run at full speed. What a binary network of linear layers computes does not depend
+    on the number of threads (`metaplast.nn.one_thread`); other networks add up in another order.
 
     Args:
         threads: as many as it may use when alone.
@@ -38,34 +38,48 @@ class SharedCores(pl.Callback):
         waited: Callable[[], float | None] = waited_for_cores,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self.threads = threads
+        self.threads = self.fewest = threads
+        """As many as may be used, and the fewest that were."""
         self._waited, self._clock = waited, clock
-        self._window = (clock(), waited() or 0.0)
-        """When it began, and what had been waited by then."""
-        self._pause, self._try_again = FIRST_PAUSE, 0.0
+        self._start = 0.0
+        self._waited_before: float | None = None
+        self._pause, self._try_again, self._trying = FIRST_PAUSE, 0.0, False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin with all threads."""
-        torch.set_num_threads(self.threads)
-        self._window = (self._clock(), self._waited() or 0.0)
+        self._use(self.threads)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """At the end of a window, see whether threads waited in it."""
-        now, (start, waited_before) = self._clock(), self._window
-        if now - start < WINDOW or self.threads == 1:
+        self._look()
+
+    def on_validation_batch_start(self, *args: Any) -> None:
+        """The same."""
+        self._look()
+
+    def _look(self) -> None:
+        now = self._clock()
+        if self.threads == 1 or now - self._start < WINDOW:
             return
-        waited = self._waited()
-        if waited is None:
+        used, before, waited = torch.get_num_threads(), self._waited_before, self._waited()
+        seconds, self._start, self._waited_before = now - self._start, now, waited
+        if before is None or waited is None:
             return
-        self._window = (now, waited)
-        used = torch.get_num_threads()
-        if used > 1 and (waited - waited_before) / (now - start) > MOST_WAITING:
-            torch.set_num_threads(used // 2)
+        crowded = used > 1 and waited - before > MOST_WAITING * used * seconds
+        if crowded:
+            self._pause = min(2 * self._pause, LONGEST_PAUSE) if self._trying else FIRST_PAUSE
             self._try_again = now + self._pause
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
-        elif used == self.threads:
-            self._pause = FIRST_PAUSE
-        elif now >= self._try_again:
-            torch.set_num_threads(self.threads)
+            self._use(used // 2)
+        elif used < self.threads and now >= self._try_again:
+            self._use(min(2 * used, self.threads))
+            self._trying = True
+        else:
+            self._trying = False
+
+    def _use(self, threads: int) -> None:
+        """Change the number of threads, and begin a window: those of a smaller team end, and their waits with them."""
+        torch.set_num_threads(threads)
+        self.fewest = min(self.fewest, threads)
+        self._start, self._waited_before, self._trying = self._clock(), self._waited(), False

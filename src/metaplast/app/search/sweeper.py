@@ -19,10 +19,10 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from metaplast.app.carried import JobError
 from metaplast.app.run_directory import occupied
 from metaplast.app.search.command_line import AROUND
 from metaplast.app.shares import jobs_at_once
-from metaplast.app.status import JobError
 from metaplast.report.runs import deciding
 
 if TYPE_CHECKING:
