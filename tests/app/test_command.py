@@ -1,5 +1,6 @@
 """The command: what it refuses and in which words, what it leaves behind, how it ends."""
 
+import functools
 import re
 import signal
 import subprocess
@@ -308,3 +309,16 @@ def test_a_closed_pipe_ends_the_run_without_a_traceback(
     assert process.stderr is not None
     assert process.stderr.read() == "Stopped. To go on: python src/train.py resume=mine\n"
     assert process.wait() == 141
+
+
+@pytest.mark.parametrize(
+    ("line", "chosen"), [("m=1", "hold"), ("trainer.threads=2", "yield"), ("-m m=1 hydra/launcher=basic", "yield")]
+)
+def test_threads_wait_awake_only_in_a_run_that_may_give_way(
+    line: str, chosen: str, answer: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    for name in ("hold", "yield"):
+        monkeypatch.setattr(f"metaplast.app.command.{name}_cores", functools.partial(called.append, name))
+    answer(*line.split(" "))
+    assert called == [chosen]

@@ -1,6 +1,8 @@
 """A run from configuration to files: what it leaves, that a cut run ends in the same bits, what a failed one says."""
 
 import csv
+import functools
+import itertools
 import json
 import math
 import subprocess
@@ -18,6 +20,7 @@ from metaplast.errors import UserError
 from metaplast.report import dashboard, read_matrix_csv
 from metaplast.training.checkpoint_file import read_checkpoint
 from metaplast.training.recorder import Recorder
+from metaplast.training.shared_cores import SharedCores
 
 Compose = Callable[..., DictConfig]
 SMALL = ("scenario=pdigits", "scenario.n_tasks=3", "epochs_per_task=2", "logger=none", "trainer.threads=1")
@@ -69,6 +72,23 @@ def test_a_run_leaves_its_files_and_a_summary_that_says_what_it_was(small: Compo
     assert all(0 <= value <= 1 for value in summary["accuracy_before_training"])
     assert not math.isnan(summary["forward_transfer"])
     assert OmegaConf.load(tmp_path / "run" / "config.yaml").m == 1.3
+
+
+def test_threads_follow_the_load_unless_they_are_given(
+    small: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here every thread has waited since the last look, so that a run that may give way ends on one; the bits stay."""
+    reads = itertools.count()
+    always = functools.partial(SharedCores, waited=lambda: 1e6 * next(reads))
+    monkeypatch.setattr("metaplast.app.run.SharedCores", always)
+    monkeypatch.setattr("metaplast.app.run.cores", lambda: 2)
+    monkeypatch.setattr("metaplast.training.shared_cores.WINDOW", 0.0)
+    giving_way = run(small("trainer.threads=null"), tmp_path / "giving way")
+    fixed = run(small("trainer.threads=2"), tmp_path / "fixed")
+    assert (giving_way["fewest_threads"], fixed["fewest_threads"]) == (1, 2)
+    a, b = (files_of(tmp_path / name) for name in ("giving way", "fixed"))
+    assert (a["rows"], a["matrix"]) == (b["rows"], b["matrix"])
+    assert all(torch.equal(a["state"][name], b["state"][name]) for name in a["state"])
 
 
 def test_every_row_of_metrics_holds_what_the_matrix_says_at_the_end_of_a_task(small: Compose, tmp_path: Path) -> None:
