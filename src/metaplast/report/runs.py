@@ -125,9 +125,23 @@ def natural_order(words: str) -> list[tuple[int, str]]:
 
 
 def deciding(config: Mapping[str, Any]) -> dict[str, Value]:
-    """Leaves of a configuration that a result may hang on: not where files are, nor who is told; m only where used."""
-    leaves = {key: value for key, value in flatten(config).items() if _matters(key)}
+    """Leaves of a configuration that a result may hang on: not where files are, nor who is told; m only where used.
+
+    The seed is said once: a plugin that was handed it is the same plugin in every run.
+
+    >>> deciding({"seed": 3, "strategy": {"plugins": [{"_target_": "mine.Plugin", "seed": 3}]}})
+    {'seed': 3, 'strategy.plugins': '[{"_target_": "mine.Plugin"}]'}
+    """
+    once = {key: _without_seed(value, config.get("seed")) for key, value in config.items()}
+    leaves = {key: value for key, value in flatten(once).items() if _matters(key)}
     return leaves if leaves.get("strategy.uses_m", True) else leaves | {"m": None}
+
+
+def _without_seed(node: Any, seed: Any) -> Any:
+    """What is in `node`, but for entries named seed that are the run's own."""
+    if isinstance(node, Mapping):
+        return {key: _without_seed(value, seed) for key, value in node.items() if (key, value) != ("seed", seed)}
+    return [_without_seed(value, seed) for value in node] if isinstance(node, list) else node
 
 
 def _matters(key: str) -> bool:
