@@ -1,4 +1,4 @@
-"""What a script has around its `main`: an exit status, and an error of the user's said in a line."""
+"""What the command and the scripts have around their `main`: an exit status, and a user's error said in a line."""
 
 import functools
 import sys

@@ -74,6 +74,7 @@ def test_a_run_leaves_its_files_and_a_summary_that_says_what_it_was(small: Compo
     assert OmegaConf.load(tmp_path / "run" / "config.yaml").m == 1.3
 
 
+@pytest.mark.usefixtures("threads_as_before")
 def test_threads_follow_the_load_unless_they_are_given(
     small: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

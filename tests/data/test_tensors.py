@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaplast.data import TaskTensors
+from metaplast.nn.one_thread import one_thread
 
 
 def task(n: int, shape: tuple[int, int, int], seed: int, permuted: bool = True) -> TaskTensors:
@@ -89,12 +90,8 @@ def test_tensors_that_do_not_fit_each_other_are_refused(
 def test_a_permuted_batch_of_a_hundred_takes_no_work_per_sample() -> None:
     tensors = task(60_000, (1, 28, 28), seed=0)
     order = torch.randperm(60_000, generator=torch.Generator().manual_seed(0)).view(-1, 100)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         best = min(_seconds(tensors, order) for _ in range(5)) / len(order)
-    finally:
-        torch.set_num_threads(threads)
     assert best < 1e-3  # 95 µs on an idle core; work per sample in Python would take milliseconds
 
 

@@ -1,6 +1,6 @@
 """What a network computes does not depend on how many threads compute it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,12 +11,7 @@ from torch import Tensor, nn
 from metaplast.nn import BatchNorm, bnn, mlp
 from metaplast.optim import MetaplasticAdam, parameter_groups
 
-
-@pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 
 def trained(make: Callable[[], nn.Module], threads: int, steps: int, images: int) -> dict[str, Tensor]:

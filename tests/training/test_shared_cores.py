@@ -1,6 +1,6 @@
 """Threads are given up while others use the cores, and taken back afterwards."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -8,12 +8,7 @@ import torch
 
 from metaplast.training.shared_cores import FIRST_PAUSE, LONGEST_PAUSE, WINDOW, SharedCores
 
-
-@pytest.fixture(autouse=True)
-def threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads_as_before")
 
 
 class World:

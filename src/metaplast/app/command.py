@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from metaplast.app.carried import Carried, JobError
 from metaplast.app.help import help_text
 from metaplast.errors import UserError
-from metaplast.exit_status import FAILED, INTERRUPTED, PIPE_CLOSED, REFUSED
-from metaplast.stdout import flush_stdout
+from metaplast.exit_status import FAILED, REFUSED
+from metaplast.script import script
 from metaplast.threads import hold_cores, yield_cores
 
 if TYPE_CHECKING:
@@ -28,21 +28,13 @@ Task = Callable[["DictConfig", Path], Any]
 log = logging.getLogger(__name__)
 
 
+@script
 def command(task: Task, conf: Path) -> int:
     """Answer the command line: run `task` as `conf`/train.yaml and the arguments say, and return the exit status.
 
     Errors are shown here. A run that is stopped from outside ends in SystemExit (`metaplast.app.stop`).
     """
-    try:
-        status = _answer(task, conf, sys.argv[1:])
-        sys.stdout.flush()  # where nobody reads any more, this may be the first to notice
-        return status
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        return PIPE_CLOSED
-    finally:
-        flush_stdout()
+    return _answer(task, conf, sys.argv[1:])
 
 
 def _answer(task: Task, conf: Path, arguments: list[str]) -> int:

@@ -114,7 +114,8 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
 
     checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
     progress = Progress(schedule, config.trainer.progress, "part" if whole.in_parts else "task")
-    sharing = [SharedCores(torch.get_num_threads())] if config.trainer.threads is None else []
+    sharing = SharedCores(torch.get_num_threads())
+    giving_way = [sharing] if config.trainer.threads is None else []
     metrics = MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint))
     if metrics.path.exists():  # W&B records a resumed run anew, from its first row on
         for row in read_metrics(metrics.path):
@@ -125,13 +126,13 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
         recorder.sinks.append(WeightHistograms(run_dir, hidden_weights(network)))
     pruning = Pruning(this_trial(config) or (lambda task, accuracy: False))
     inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
-    trainer = _trainer(config, run_dir, schedule, [recorder, progress, *sharing, *inside, pruning], recording.logger)
+    trainer = _trainer(config, run_dir, schedule, [recorder, progress, *giving_way, *inside, pruning], recording.logger)
     try:
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     finally:
         if recorder.rows:  # also of a run that is cut short
-            fewest = min((callback.fewest for callback in sharing), default=torch.get_num_threads())
-            summary = {**summary, "n_tasks": scenario.n_tasks, "fewest_threads": fewest, **_results(learner, recorder)}
+            threads = {"fewest_threads": sharing.fewest}
+            summary = {**summary, "n_tasks": scenario.n_tasks, **threads, **_results(learner, recorder)}
             _write_results(run_dir, learner, recorder, summary)
     return {**summary, "status": "pruned" if pruning.pruned else "completed"}
 
