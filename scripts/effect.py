@@ -34,8 +34,8 @@ def draw(runs: Sequence[Path], target: Path) -> None:
     import torch
     from matplotlib.figure import Figure
 
-    from metaplast.atomic import atomic_path
     from metaplast.report import draw_curves
+    from metaplast.report.figure_style import save_figure
 
     figure = Figure(figsize=(7.2 * len(runs), 4.4), layout="constrained")
     for run, ax in zip(runs, figure.subplots(1, len(runs), squeeze=False)[0], strict=True):
@@ -48,8 +48,7 @@ def draw(runs: Sequence[Path], target: Path) -> None:
         draw_curves(ax, [float(row["epoch"]) for row in rows], accuracies, ends)
         m = "" if summary["m"] is None else f", m = {summary['m']:g}"
         ax.set_title(f"{TITLES.get(summary['strategy'], summary['strategy'])}{m}\n", loc="left", fontweight="bold")
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, dpi=110)
+    save_figure(target, figure, dpi=110)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

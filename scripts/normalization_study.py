@@ -32,7 +32,8 @@ def write(directories: Sequence[Path], folder: Path) -> list[Path]:
     """Read the runs, write the three files, and return where they are."""
     from metaplast.analysis.normalization_figures import draw_normalization
     from metaplast.analysis.normalization_study import study, to_csv, to_markdown
-    from metaplast.atomic import atomic_path, write_text
+    from metaplast.atomic import write_text
+    from metaplast.report.figure_style import save_figure
     from metaplast.report.runs import find_runs
 
     measured = study(find_runs(directories))
@@ -40,8 +41,7 @@ def write(directories: Sequence[Path], folder: Path) -> list[Path]:
     try:
         write_text(table, to_csv(measured))
         write_text(text, to_markdown(measured))
-        with atomic_path(picture) as temporary:
-            draw_normalization(measured).savefig(temporary, dpi=130)
+        save_figure(picture, draw_normalization(measured))
     except OSError as error:
         raise UserError(f"{folder} cannot be written to: {error.strerror}; give another folder by --out") from error
     return [table, text, picture]

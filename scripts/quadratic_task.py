@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaplast.atomic import atomic_path, write_text
+from metaplast.atomic import write_text
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser, whole
 from metaplast.script import script
@@ -90,14 +90,10 @@ def save_figures(run: "QuadraticRun", folder: Path) -> list[Path]:
     """Write the three figures, and return where they are."""
     from metaplast.analysis.quadratic_experiment import run_plane
     from metaplast.analysis.quadratic_figures import draw_plane, draw_speed, draw_switch_cost
+    from metaplast.report.figure_style import save_figure
 
     figures = {"plane": draw_plane(run_plane()), "switch_cost": draw_switch_cost(run), "speed": draw_speed(run)}
-    paths = []
-    for name, figure in figures.items():
-        paths.append(folder / f"{name}.png")
-        with atomic_path(paths[-1]) as temporary:
-            figure.savefig(temporary, dpi=150)
-    return paths
+    return [save_figure(folder / f"{name}.png", figure, dpi=150) for name, figure in figures.items()]
 
 
 def save_numbers(arguments: argparse.Namespace, runs: dict[int, Numbers], run: "QuadraticRun", path: Path) -> None:

@@ -95,7 +95,8 @@ def run(commands: Sequence[str], folder: Path, budget: str, more: Sequence[str])
 def resumed(words: list[str]) -> list[str]:
     """Return the words of a training command that goes on with what is there; none where nothing is left to do.
 
-    A sweep goes on by `resume=true`, a single run by its directory.
+    A sweep goes on by `resume=true`, a single run by its directory. Raises UserError for a directory that holds
+    something, but nothing to go on from.
     """
     from metaplast.report.runs import read_run
 
@@ -105,6 +106,8 @@ def resumed(words: list[str]) -> list[str]:
             return [*words, "resume=true"]
         if key == "hydra.run.dir" and any((Path(directory) / "checkpoints").glob("last*.ckpt")):
             return [] if read_run(Path(directory)).completed else [words[0], f"resume={directory}"]
+        if key in ("hydra.sweep.dir", "hydra.run.dir") and Path(directory).is_dir() and any(Path(directory).iterdir()):
+            raise UserError(f"{directory}: holds something that cannot be gone on with; remove it, or move it away")
     return words
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaplast.atomic import atomic_path, write_text
+from metaplast.atomic import write_text
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser, whole
 from metaplast.script import script
@@ -124,11 +124,11 @@ def table(layers: "Sequence[SwitchedLayer]") -> str:
 def save(arguments: argparse.Namespace, layers: "Sequence[SwitchedLayer]", folder: Path) -> list[Path]:
     """Write the figure, the table of bins and the numbers, and return where they are; what is undefined is null."""
     from metaplast.analysis.sign_switch_figures import draw_sign_switch
+    from metaplast.report.figure_style import save_figure
 
     picture, bins, numbers = (folder / f"sign_switch.{suffix}" for suffix in ("png", "csv", "json"))
-    with atomic_path(picture) as temporary:
-        title = f"The larger a hidden weight, the dearer its switch?   {arguments.run_dir}"
-        draw_sign_switch(layers, title).savefig(temporary, dpi=150)
+    title = f"The larger a hidden weight, the dearer its switch?   {arguments.run_dir}"
+    save_figure(picture, draw_sign_switch(layers, title), dpi=150)
     rows = [
         f"{layer.name},{b},{layer.centre[b]},{layer.count[b]},{layer.switched[b]},{layer.draws[b]},"
         f"{_text(layer.mean[b])},{_text(layer.spread[b])}"

@@ -101,6 +101,14 @@ def test_the_picture_has_a_panel_for_widths_and_m(measured: list[Measured]) -> N
     assert {(85.0, 60.0), (80.0, 30.0), (85.0, 90.0)} <= points
 
 
+def test_the_legend_of_a_single_width_fits_into_the_picture(tmp_path: Path) -> None:
+    lay(tmp_path / "0", 0.5, norm="layer", norm_per_task=False, gamma_init="uniform", reset_optimizer=False)
+    figure = draw_normalization(study(find_runs([tmp_path])))
+    figure.canvas.draw()
+    legend = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= legend.x0 < legend.x1 <= figure.bbox.x1
+
+
 def test_a_run_without_diagnostics_counts_and_one_not_completed_does_not(tmp_path: Path) -> None:
     (lay(tmp_path / "0", 0.5) / "diagnostics.csv").unlink()
     lay(tmp_path / "1", 0.9, seed=1, status="failed")

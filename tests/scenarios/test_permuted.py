@@ -10,6 +10,8 @@ from metaplast.data import load_digits, random_permutation
 from metaplast.errors import UserError
 from metaplast.scenarios import Scenario, permuted_digits, permuted_fashion_mnist, permuted_mnist, task_tensors
 
+DATA = Path(__file__).parents[2] / "data"
+
 
 @pytest.fixture(scope="module")
 def digits() -> Scenario:
@@ -44,10 +46,26 @@ def test_tasks_share_their_images(digits: Scenario) -> None:
 
 @pytest.mark.parametrize("make", [permuted_mnist, pytest.param(permuted_fashion_mnist, marks=pytest.mark.slow)])
 def test_permuted_mnist_and_permuted_fashion_have_the_sizes_of_mnist(make: Any) -> None:
-    scenario = make(n_tasks=2, seed=0, data_dir=Path(__file__).parents[2] / "data")
+    scenario = make(n_tasks=2, seed=0, data_dir=DATA)
     assert (scenario.n_tasks, scenario.n_classes, scenario.input_shape) == (2, 10, (1, 28, 28))
     assert [len(e.dataset) for e in scenario.benchmark.train_stream] == [60_000, 60_000]
     assert [len(e.dataset) for e in scenario.benchmark.test_stream] == [10_000, 10_000]
+
+
+def test_padding_adds_black_pixels_around_the_image_before_it_is_permuted() -> None:
+    plain, padded = (permuted_mnist(n_tasks=1, seed=3, data_dir=DATA, padding=padding) for padding in (0, 2))
+    assert padded.input_shape == (1, 32, 32)
+    for stream in ("train", "test"):
+        one, other = (task_tensors(scenario.benchmark.streams[stream][0]) for scenario in (plain, padded))
+        restored = other.batch(slice(0, 9))[0].flatten(1)[:, random_permutation(32 * 32, 3, 0).argsort()]
+        restored = restored.view(-1, 1, 32, 32)
+        assert torch.equal(restored[:, :, 2:-2, 2:-2], one.images[:9] / 255)
+        assert restored.count_nonzero() == one.images[:9].count_nonzero()
+
+
+def test_padding_has_to_be_a_whole_number() -> None:
+    with pytest.raises(UserError, match=r"scenario\.padding=-1: an integer of at least 0"):
+        permuted_mnist(n_tasks=1, seed=0, data_dir="/nowhere", padding=-1)
 
 
 @pytest.mark.parametrize("make", [permuted_mnist, permuted_digits])

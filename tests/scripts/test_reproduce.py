@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from metaplast.errors import UserError
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -75,6 +77,16 @@ def test_a_single_run_goes_on_by_its_directory_and_is_left_alone_when_complete(
     assert script.resumed(words) == ["src/train.py", f"resume={tmp_path}"]
     (tmp_path / "summary.json").write_text(json.dumps({"status": "completed", "accuracy_matrix": [[0.9]]}))
     assert script.resumed(words) == []
+
+
+@pytest.mark.parametrize("key", ["hydra.sweep.dir", "hydra.run.dir"])
+def test_leftovers_that_nothing_can_go_on_from_are_named_and_left_alone(
+    script: ModuleType, tmp_path: Path, key: str
+) -> None:
+    (tmp_path / ".lock").touch()
+    with pytest.raises(UserError, match=r"holds something that cannot be gone on with; remove it, or move it away"):
+        script.resumed(["src/train.py", "experiment=fig2", f"{key}={tmp_path}"])
+    assert (tmp_path / ".lock").exists()
 
 
 def test_a_command_that_fails_is_told(script: ModuleType, tmp_path: Path) -> None:

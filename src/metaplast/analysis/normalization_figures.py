@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from metaplast.analysis.normalization_study import Measured
+from metaplast.report.figure_style import tidy
 
 _COLOURS = (
     "#2b2d33",
@@ -34,7 +35,11 @@ def draw_normalization(measured: Sequence[Measured]) -> Figure:
     rows = list(dict.fromkeys((row.setting.m, row.setting.n_tasks, row.setting.epochs_per_task) for row in measured))
     columns = list(dict.fromkeys(row.setting.widths for row in measured))
     arms = list(dict.fromkeys(row.setting.arm for row in measured))
-    figure = Figure(figsize=(4.2 * len(columns) + 0.4, 3.7 * len(rows) + 1.3), layout="constrained")
+    handles = _legend(measured, arms)
+    legend_columns = max(1, len(columns) - 1)  # a panel is narrower than the name of an arm with its statistics
+    legend_inches = 0.2 * -(-len(handles) // legend_columns)
+    size = (4.2 * len(columns) + 0.4, 3.5 * len(rows) + 0.4 + legend_inches)
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(rows), len(columns), squeeze=False, sharex=True, sharey=True)
     for i, (m, n_tasks, epochs) in enumerate(rows):
         for j, widths in enumerate(columns):
@@ -45,9 +50,7 @@ def draw_normalization(measured: Sequence[Measured]) -> Figure:
         ax.set_xlabel("plasticity: accuracy when fresh, %")
     for ax in axes[:, 0]:
         ax.set_ylabel("retention: share left at the end, %")
-    figure.legend(
-        handles=_legend(measured, arms), loc="outside lower center", ncols=1 + len(columns), fontsize=8.5, frameon=False
-    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns, fontsize=8.5, frameon=False)
     return figure
 
 
@@ -69,15 +72,14 @@ def _draw_panel(ax: Axes, measured: Sequence[Measured], arms: Sequence[str]) -> 
                 linewidth=0.8,
                 **style,
             )
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(alpha=0.2)
+    tidy(ax, grid="both")
 
 
 def _legend(measured: Sequence[Measured], arms: Sequence[str]) -> list[Line2D]:
     handles = [Line2D([], [], linestyle="none", label=arm, **_style(index)) for index, arm in enumerate(arms)]
-    for statistics in dict.fromkeys(row.setting.statistics for row in measured):
+    for statistics in dict.fromkeys(row.setting.statistics for row in measured if row.setting.statistics != "–"):
         face = "#9a9da5" if _FILLED.get(statistics, True) else "white"
-        label = f"{statistics} statistics" if statistics != "–" else "no statistics"
+        label = f"{statistics} statistics"
         handles.append(Line2D([], [], linestyle="none", marker="o", color="#9a9da5", markerfacecolor=face, label=label))
     return handles
 

@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 
 from metaplast.analysis.quadratic import Array, QuadraticTask, velocity_at
 from metaplast.analysis.quadratic_experiment import QuadraticRun, summarize
+from metaplast.report.figure_style import tidy
 
 _DIVERGES = "#c8553d"
 _SETTLES = "#33658a"
@@ -74,7 +75,7 @@ def _draw_course(ax: Axes, run: QuadraticRun, weight: int, steps: int, color: st
     ax.set(ylabel="hidden weight $W^h$", xlim=(0, steps))
     ax.legend(loc="upper left", fontsize=8.5, frameon=False, ncols=2)
     ax.margins(y=0.25)
-    _tidy(ax)
+    tidy(ax, grid="both")
 
 
 def draw_switch_cost(run: QuadraticRun) -> Figure:
@@ -102,7 +103,7 @@ def draw_switch_cost(run: QuadraticRun) -> Figure:
     ax.axhline(0, color=_INK, linewidth=0.6)
     ax.set_title("The farther a hidden weight has run, the dearer its sign", loc="left", fontsize=11)
     ax.text(0.98, 0.05, f"rank correlation of the bins {bins.rank_correlation:.3f}", ha="right", transform=ax.transAxes)
-    _tidy(ax)
+    tidy(ax, grid="both")
     ax.legend(loc="upper left", fontsize=8.5, frameon=False)
     return figure
 
@@ -119,7 +120,7 @@ def draw_speed(run: QuadraticRun, shown: int = 60) -> Figure:
             line.set_label(label)
     course.set(xlabel="step", ylabel="hidden weight $W^h$", xlim=(0, run.steps))
     course.set_title("Hidden weights diverge in straight lines, or settle", loc="left", fontsize=11)
-    _tidy(course)
+    tidy(course, grid="both")
     course.legend(loc="upper left", fontsize=8.5, frameon=False)
 
     reach = 1.08 * float(np.abs(run.predicted).max())
@@ -141,7 +142,7 @@ def draw_speed(run: QuadraticRun, shown: int = 60) -> Figure:
         fontsize=9,
         transform=speed.transAxes,
     )
-    _tidy(speed)
+    tidy(speed, grid="both")
     speed.legend(loc="upper left", fontsize=8.5, frameon=False)
     return figure
 
@@ -152,8 +153,3 @@ def _kinds(run: QuadraticRun) -> list[tuple[np.ndarray, str, str]]:
         (diverges, _DIVERGES, f"{diverges.sum()} weights that diverge"),
         (~diverges, _SETTLES, f"{(~diverges).sum()} weights that settle"),
     ]
-
-
-def _tidy(ax: Axes) -> None:
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(alpha=0.2)

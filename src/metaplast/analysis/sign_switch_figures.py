@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metaplast.analysis.sign_switch import SwitchedLayer
+from metaplast.report.figure_style import tidy
 
 _INK = "#2b2d33"
 _COLOUR = "#c8553d"
@@ -44,6 +45,5 @@ def _draw_layer(ax: Axes, layer: SwitchedLayer) -> None:
     if full.any():
         top = float((layer.mean + layer.spread)[full].max())
         ax.set_ylim(bottom=min(-0.1 * top, float((layer.mean - layer.spread)[full].min())), top=2 * top)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(alpha=0.2)
+    tidy(ax, grid="both")
     ax.legend(loc="upper left", fontsize=8.5, frameon=False)

@@ -93,7 +93,7 @@ STREAM = {"n_parts": integer(1)}
 FEATURES = {"scale": one_of("std", "variance", "none"), "binarize": BOOLEAN, "file": TEXT}
 
 TARGETS: Mapping[str, Mapping[str, Rule]] = {
-    "metaplast.scenarios.permuted_mnist": {"n_tasks": integer(1)},
+    "metaplast.scenarios.permuted_mnist": {"n_tasks": integer(1), "padding": integer(0)},
     "metaplast.scenarios.permuted_digits": {"n_tasks": integer(1)},
     "metaplast.scenarios.permuted_fashion_mnist": {"n_tasks": integer(1)},
     "metaplast.scenarios.rotated_mnist": {

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from metaplast.atomic import atomic_path
+from metaplast.report.figure_style import save_figure, tidy
 from metaplast.report.sweep import Setting, Sweep, label
 from metaplast.report.sweep_figures import BAND, COLOURS, MARKERS
 
@@ -32,13 +32,9 @@ def write(folder: Path, sweep: Sweep) -> list[Path]:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xticks(sorted(widths), [str(value) for value in sorted(widths)])
     ax.set(xlabel="width of the hidden layers", ylabel="average accuracy, %")
-    ax.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax)
     ax.legend(frameon=False, fontsize=9)
-    target = folder / "accuracy_by_width.png"
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, dpi=130)
-    return [target]
+    return [save_figure(folder / "accuracy_by_width.png", figure)]
 
 
 def lines(sweep: Sweep) -> dict[str, list[Setting]]:

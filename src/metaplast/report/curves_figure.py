@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from metaplast.atomic import atomic_path
+from metaplast.report.figure_style import save_figure, tidy
 from metaplast.report.titled_figure import titled_figure
 
 GREY = "#444444"
@@ -84,17 +84,14 @@ def draw_curves(ax: Axes, epochs: Sequence[float], accuracies: Tensor, task_ends
         ax.set_xticks([0, *task_ends])
     else:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    ax.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax)
 
 
 def write_curves_figure(
     target: Path, epochs: Sequence[float], accuracies: Tensor, task_ends: Sequence[float], summary: Mapping[str, Any]
 ) -> None:
     """Write `make_curves_figure` to `target`, atomically."""
-    with atomic_path(target) as temporary:
-        make_curves_figure(epochs, accuracies, task_ends, summary).savefig(temporary, dpi=150)
+    save_figure(target, make_curves_figure(epochs, accuracies, task_ends, summary), dpi=150)
 
 
 def task_starts(task_ends: Sequence[float], n_tasks: int) -> Tensor:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from metaplast.atomic import atomic_path
+from metaplast.report.figure_style import save_figure, tidy
 from metaplast.report.sweep import Sweep
 from metaplast.report.weight_histograms_npz import read_histograms
 
@@ -45,9 +45,7 @@ def write_histograms_figure(target: Path, rows: Mapping[str, Histograms]) -> Pat
     for ax in axes[-1]:
         ax.set_xlabel("hidden weight")
     axes[0][-1].legend(frameon=False, fontsize=8)
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, dpi=130)
-    return target
+    return save_figure(target, figure)
 
 
 def draw_histograms(ax: Axes, counts: npt.NDArray[np.float32], edges: npt.NDArray[np.float32]) -> None:
@@ -63,4 +61,4 @@ def draw_histograms(ax: Axes, counts: npt.NDArray[np.float32], edges: npt.NDArra
         density = count / (count.sum() * np.diff(edge))
         ax.stairs(np.where(density > 0, density, np.nan), edge, color=colour, linewidth=1.2, label=f"task {task}")
     ax.set(yscale="log", ylabel="density")
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax, grid=None)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from metaplast.atomic import atomic_path, write_text
+from metaplast.atomic import write_text
 
 
 class Tried(NamedTuple):
@@ -51,10 +51,12 @@ def write_hindsight_figure(target: Path, tried: Sequence[Tried], n_tasks: int) -
     """Draw both accuracies against m, the mean over combinations and a faint dot each, and what was chosen."""
     from matplotlib.figure import Figure  # the rest of this file does without
 
+    from metaplast.report.figure_style import save_figure, tidy
+
     names = list(dict.fromkeys(json.dumps(one.m) for one in tried))
     combinations = list(dict.fromkeys(one.settings for one in tried))
     x = list(range(len(names)))
-    figure = Figure(figsize=(max(5.2, 0.5 * len(names) + 2), 3.8), layout="constrained", dpi=150)
+    figure = Figure(figsize=(max(5.2, 0.5 * len(names) + 2), 3.8), layout="constrained")
     ax = figure.subplots()
     for column, colour, label in (
         ("validation_accuracy", "#d55e00", f"validation data, after {n_tasks} tasks"),
@@ -80,10 +82,9 @@ def write_hindsight_figure(target: Path, tried: Sequence[Tried], n_tasks: int) -
     ax.set_xticks(x, names, rotation=30 if len(names) > 8 else 0, ha="right" if len(names) > 8 else "center")
     ax.set_xlabel("m")
     ax.set_ylabel("average accuracy, %")
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax, grid=None)
     ax.legend(fontsize=8, frameon=False)
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary)
+    save_figure(target, figure, dpi=150)
 
 
 def _of(tried: Sequence[Tried], settings: str, name: str, column: str) -> float:

@@ -7,8 +7,8 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metaplast.atomic import atomic_path
 from metaplast.metrics.heatmap import draw_accuracy_matrix, figure_size
+from metaplast.report.figure_style import save_figure
 from metaplast.report.titled_figure import titled_figure
 
 
@@ -28,5 +28,4 @@ def make_matrix_figure(R: Tensor, summary: Mapping[str, Any]) -> Figure:
 
 def write_matrix_figure(target: Path, R: Tensor, summary: Mapping[str, Any]) -> None:
     """Write `make_matrix_figure` to `target`, atomically."""
-    with atomic_path(target) as temporary:
-        make_matrix_figure(R, summary).savefig(temporary, dpi=150)
+    save_figure(target, make_matrix_figure(R, summary), dpi=150)

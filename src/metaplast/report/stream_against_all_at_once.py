@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metaplast.atomic import atomic_path
+from metaplast.report.figure_style import save_figure, tidy
 from metaplast.report.over_seeds import over_seeds
 from metaplast.report.sweep import Setting, Sweep, label
 from metaplast.report.sweep_figures import BAND, COLOURS, setting_curves
@@ -28,13 +28,9 @@ def write(folder: Path, sweep: Sweep) -> list[Path]:
         colour = colours.setdefault(rest, COLOURS[len(colours) % len(COLOURS)])
         _draw(ax, setting, colour, rest)
     ax.set(xlabel="parts seen", ylabel="test accuracy, %")
-    ax.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-    ax.spines[["top", "right"]].set_visible(False)
+    tidy(ax)
     ax.legend(frameon=False, fontsize=9)
-    target = folder / "stream_against_all_at_once.png"
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, dpi=130)
-    return [target]
+    return [save_figure(folder / "stream_against_all_at_once.png", figure)]
 
 
 def _draw(ax: Axes, setting: Setting, colour: str, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metaplast.atomic import atomic_path
+from metaplast.report.figure_style import save_figure, tidy
 from metaplast.report.runs import natural_order
 
 COMPLETED, PRUNED = "#0072b2", "#8a8a8a"
@@ -28,22 +28,20 @@ class Point(NamedTuple):
 
 def write_study_figure(target: Path, name: str, points: Sequence[Point], log: Collection[str]) -> None:
     """Write the picture of the trials of study `name` to `target`, atomically; parameters of `log` on a log axis."""
-    with atomic_path(target) as temporary:
-        make_study_figure(name, points, log).savefig(temporary)
+    save_figure(target, make_study_figure(name, points, log), dpi=150)
 
 
 def make_study_figure(name: str, points: Sequence[Point], log: Collection[str]) -> Figure:
     """Draw what :func:`write_study_figure` writes."""
     keys = list(dict.fromkeys(key for point in points for key in point.params))
-    figure = Figure(figsize=(PANEL * (1 + len(keys)), PANEL), layout="constrained", dpi=150)
+    figure = Figure(figsize=(PANEL * (1 + len(keys)), PANEL), layout="constrained")
     figure.suptitle(f"{name}: average accuracy on validation data", x=0.01, ha="left", fontsize=10)
     first, *others = figure.subplots(1, 1 + len(keys), sharey=True, squeeze=False)[0]
     _draw_history(first, points)
     for ax, key in zip(others, keys, strict=True):
         _draw_parameter(ax, key, [point for point in points if key in point.params], key in log)
     for ax in (first, *others):
-        ax.spines[["top", "right"]].set_visible(False)
-        ax.grid(alpha=0.25)
+        tidy(ax, grid="both")
     return figure
 
 

@@ -17,10 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 from torch import Tensor
 
-from metaplast.atomic import atomic_path
 from metaplast.errors import UserError
 from metaplast.metrics.heatmap import draw_accuracy_matrix, figure_size
 from metaplast.report.curves_figure import draw_curves, mean_of_seen, task_starts
+from metaplast.report.figure_style import save_figure, tidy
 from metaplast.report.metrics_csv import read_metrics
 from metaplast.report.over_seeds import Spread, numbers, over_seeds
 from metaplast.report.runs import Run
@@ -63,8 +63,7 @@ def draw_score(ax: Axes, sweep: Sweep, key: str) -> None:
         _draw_rows(ax, sweep, key)
     else:
         _draw_lines(ax, sweep, key, sweep.axis)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.set_axisbelow(True)
+    tidy(ax, grid="x" if sweep.axis is None else "y")
 
 
 def draw_setting_curves(ax: Axes, setting: Setting) -> None:
@@ -117,10 +116,7 @@ def write_figures(folder: Path, sweep: Sweep) -> list[Path]:
         "sweep_curves.png": _grid(settings, draw_setting_curves, CURVES_SIZE),
         "sweep_matrices.png": _grid(settings, draw_setting_matrix, matrix_size(settings)),
     }
-    for name, figure in figures.items():
-        with atomic_path(folder / name) as temporary:
-            figure.savefig(temporary, dpi=130)
-    return [folder / name for name in figures]
+    return [save_figure(folder / name, figure) for name, figure in figures.items()]
 
 
 def matrix_size(settings: Sequence[Setting]) -> tuple[float, float]:
@@ -167,7 +163,6 @@ def _draw_lines(ax: Axes, sweep: Sweep, key: str, axis: str) -> None:
                 _draw_level(ax, setting.over_seeds(key), look)
     _ticks(ax, sorted({_number(s, axis) for s in sweep.settings if s.completed and s.values[axis] is not None}))
     ax.set(xlabel=sweep.name(axis), ylabel=SCORE_AXES[key])
-    ax.grid(axis="y", color="#e6e6e6", linewidth=0.8)
     if len(names) > 1:
         columns = _legend_columns(names)
         ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.17), ncols=columns, frameon=False, fontsize=9)
@@ -217,7 +212,6 @@ def _draw_rows(ax: Axes, sweep: Sweep, key: str) -> None:
     ax.set_yticks(range(len(settings)), map(_row_name, settings))
     ax.set(ylim=(len(settings) - 0.4, -0.6), xlabel=SCORE_AXES[key])
     ax.tick_params(axis="y", length=0)
-    ax.grid(axis="x", color="#e6e6e6", linewidth=0.8)
 
 
 def _row_name(setting: Setting) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from metaplast.atomic import atomic_path
+from metaplast.report.figure_style import save_figure
 from metaplast.report.over_seeds import percent
 from metaplast.report.sweep import Sweep
 from metaplast.report.sweep_figures import draw_setting_curves
@@ -25,7 +25,4 @@ def write(folder: Path, sweep: Sweep) -> list[Path]:
         draw_setting_curves(ax, setting)
         title = f"{textwrap.shorten(setting.label, 50)}: {percent(setting.over_seeds('average_accuracy'))} % in the end"
         ax.set_title(f"{title}\n", loc="left", fontsize=10, fontweight="bold")
-    target = folder / "tasks_by_m.png"
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, dpi=130)
-    return [target]
+    return [save_figure(folder / "tasks_by_m.png", figure)]

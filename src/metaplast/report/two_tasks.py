@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from metaplast.atomic import atomic_path
+from metaplast.report.figure_style import save_figure, tidy
 from metaplast.report.over_seeds import over_seeds
 from metaplast.report.sweep import Setting, Sweep
 from metaplast.report.sweep_figures import BAND, COLOURS, setting_curves
@@ -35,15 +35,11 @@ def write(folder: Path, sweep: Sweep) -> list[Path]:
             ax.axvline(first, color="#9a9a9a", linewidth=0.8, linestyle=(0, (4, 3)))
         ax.set_title(names[task], loc="left", fontsize=10, fontweight="bold")
         ax.set(xlabel="epoch", ylim=(0, 101))
-        ax.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-        ax.spines[["top", "right"]].set_visible(False)
+        tidy(ax)
         ax.legend(frameon=False, fontsize=9, loc="lower left")
         if task == 0:
             ax.set_ylabel("test accuracy, %")
-    target = folder / "two_tasks.png"
-    with atomic_path(target) as temporary:
-        figure.savefig(temporary, dpi=130)
-    return [target]
+    return [save_figure(folder / "two_tasks.png", figure)]
 
 
 def _draw(ax: Axes, setting: Setting, task: int, colour: str) -> None:

@@ -8,6 +8,8 @@ Sources: Goodfellow et al. 2013 (arXiv 1312.6211); Kirkpatrick et al. 2017 (arXi
 from dataclasses import replace
 from pathlib import Path
 
+from torch.nn.functional import pad
+
 from metaplast.data import TaskTensors, load_digits, load_fashion_mnist, load_mnist, random_permutation
 from metaplast.scenarios.arguments import check_whole
 from metaplast.scenarios.scenario import Scenario
@@ -15,16 +17,19 @@ from metaplast.scenarios.scenario import Scenario
 _N_CLASSES = 10
 
 
-def permuted_mnist(n_tasks: int, seed: int, data_dir: str | Path) -> Scenario:
-    """Permuted MNIST: `n_tasks` tasks of 60,000 training and 10,000 test images (1, 28, 28), pixels in [0, 1].
+def permuted_mnist(n_tasks: int, seed: int, data_dir: str | Path, padding: int = 0) -> Scenario:
+    """Permuted MNIST: `n_tasks` tasks of 60,000 training and 10,000 test images, pixels in [0, 1].
 
-    `n_tasks` is an integer ≥ 1, `seed` one ≥ 0; MNIST is read from `data_dir`, into which it is fetched if it is not
-    there. Raises UserError for a wrong argument and for data that cannot be had.
+    Images have the shape (1, 28 + 2p, 28 + 2p), where p = `padding` black pixels were added on each side before the
+    permutation: with p = 2, as van de Ven & Tolias have it (arXiv 1809.10635), tasks share fewer of the pixels that
+    ever light up. `n_tasks` is an integer ≥ 1, `seed` and `padding` ≥ 0; MNIST is read from `data_dir`, into which it
+    is fetched if it is not there. Raises UserError for a wrong argument and for data that cannot be had.
     """
     check_whole("scenario.n_tasks", n_tasks, least=1)
+    check_whole("scenario.padding", padding, least=0)
     check_whole("seed", seed, least=0)
     train, test = (TaskTensors(*load_mnist(data_dir, train=part)) for part in (True, False))
-    return _permuted(train, test, n_tasks, seed)
+    return _permuted(_padded(train, padding), _padded(test, padding), n_tasks, seed)
 
 
 def permuted_fashion_mnist(n_tasks: int, seed: int, data_dir: str | Path) -> Scenario:
@@ -44,6 +49,10 @@ def permuted_digits(n_tasks: int, seed: int, data_dir: str | Path | None = None)
     check_whole("seed", seed, least=0)
     train, test = (TaskTensors(*load_digits(train=part)) for part in (True, False))
     return _permuted(train, test, n_tasks, seed)
+
+
+def _padded(tensors: TaskTensors, padding: int) -> TaskTensors:
+    return replace(tensors, images=pad(tensors.images, (padding,) * 4)) if padding else tensors
 
 
 def _permuted(train: TaskTensors, test: TaskTensors, n_tasks: int, seed: int) -> Scenario:
