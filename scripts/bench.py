@@ -10,7 +10,6 @@ Prints a table for each, and writes the numbers to --out.
 """
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -22,9 +21,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "src"))
+from metaplast.errors import UserError
+from metaplast.one_line_parser import OneLineParser, whole
+from metaplast.script import script
 
+ROOT = Path(__file__).resolve().parents[1]
 Numbers = dict[str, float]
 HIDDEN = [512, 512]
 SWEEP_JOBS = 16
@@ -160,11 +161,12 @@ def run_command(epochs: int) -> tuple["subprocess.Popen[bytes]", Path]:
 
 def epochs_a_second(run: tuple["subprocess.Popen[bytes]", Path]) -> float:
     """Wait for a run, and read its training speed from metrics.csv; the first epoch, which compiles, is left out."""
+    from metaplast.report import read_metrics
+
     process, run_dir = run
     if process.wait() != 0:
         raise SystemExit(f"the run in {run_dir} failed")
-    with (run_dir / "metrics.csv").open(encoding="utf-8") as file:
-        ends = [float(row["seconds"]) for row in csv.DictReader(file)]
+    ends = [row["seconds"] for row in read_metrics(run_dir / "metrics.csv")]
     return (len(ends) - 1) / (ends[-1] - ends[0])
 
 
@@ -183,24 +185,39 @@ BENCHES: dict[str, Callable[[int], Numbers]] = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = OneLineParser(__doc__)
+    add = parser.add_argument
+    add("benches", nargs="*", metavar="BENCH", help=f"{', '.join(BENCHES)} (default: all)")
+    add("--rounds", type=whole(1, 1000), default=3, metavar="N", help="rounds, of which the median counts (default 3)")
+    add(
+        "--out",
+        type=Path,
+        default=ROOT / "outputs" / "bench.json",
+        metavar="FILE",
+        help="where the numbers go (default outputs/bench.json)",
+    )
+    return parser.parse_args(argv)
+
+
+@script
+def main(argv: Sequence[str] | None = None) -> None:
     """Run the benches named on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bench", nargs="*", choices=[*BENCHES, []], help="which to run (default: all)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median counts (default: 3)")
-    parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "bench.json", help="where the numbers go")
-    options = parser.parse_args(arguments)
+    arguments = parse(argv)
+    if unknown := [name for name in arguments.benches if name not in BENCHES]:
+        raise UserError(f"{unknown[0]}: there is no such bench; they are {', '.join(BENCHES)}")
     from metaplast.atomic import write_text
 
     results: dict[str, Numbers] = {}
-    for name in options.bench or BENCHES:
+    for name in arguments.benches or BENCHES:
         print(f"\n{name}: {BENCHES[name].__doc__}", flush=True)
-        results[name] = BENCHES[name](options.rounds)
+        results[name] = BENCHES[name](arguments.rounds)
         for what, number in results[name].items():
             print(f"  {what:48} {number:10.3f}", flush=True)
     machine = {"cores": len(os.sched_getaffinity(0)), "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
-    write_text(options.out, json.dumps({"machine": machine, **results}, indent=2) + "\n")
+    write_text(arguments.out, json.dumps({"machine": machine, **results}, indent=2) + "\n")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,22 +5,25 @@ python scripts/bench_fisher.py
 
 import json
 import os
+import sys
+from collections.abc import Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch: spinning threads would time the neighbours
+from metaplast.one_line_parser import OneLineParser
+from metaplast.script import script
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
-from metaplast.nn import bnn, set_population_statistics
-from metaplast.strategies.fisher import diagonal_fisher
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 BATCH = 500
 
 
-def loop_over_samples(network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+def loop_over_samples(network: "nn.Module", x: "Tensor", y: "Tensor") -> "dict[str, Tensor]":
     """Empirical Fisher information by a backward pass a sample."""
+    import torch
+    from torch.nn import functional as F
+
     network.eval()
     total = {name: torch.zeros_like(parameter) for name, parameter in network.named_parameters()}
     for x_n, y_n in zip(x.split(1), y.split(1), strict=True):  # type: ignore[no-untyped-call]
@@ -34,6 +37,11 @@ def loop_over_samples(network: nn.Module, x: Tensor, y: Tensor) -> dict[str, Ten
 
 def measure(n_samples: int = 5000, hidden: tuple[int, ...] = (512, 512)) -> dict[str, float]:
     """Seconds of both ways on a 784-hidden-10 binary network, their ratio and their largest relative difference."""
+    import torch
+
+    from metaplast.nn import bnn, set_population_statistics
+    from metaplast.strategies.fisher import diagonal_fisher
+
     torch.manual_seed(0)
     network = bnn((1, 28, 28), 10, hidden=hidden)
     # Sums of such pixels have no rounding errors, which would turn the sign of an activation here and there.
@@ -56,5 +64,13 @@ def measure(n_samples: int = 5000, hidden: tuple[int, ...] = (512, 512)) -> dict
     }
 
 
-if __name__ == "__main__":
+@script
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print the numbers."""
+    OneLineParser(__doc__).parse_args(argv)
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch: spinning threads would time the neighbours
     print(json.dumps(measure(), indent=2))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

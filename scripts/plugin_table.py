@@ -3,22 +3,36 @@
 python scripts/plugin_table.py
 """
 
+import argparse
+import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from metaplast.atomic import write_text
+from metaplast.one_line_parser import OneLineParser
+from metaplast.script import script
 
-PAGE = Path(__file__).parents[1] / "docs" / "plugins.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "plugins.md"
 
 
-def main() -> None:
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = OneLineParser(__doc__)
+    parser.add_argument("--out", type=Path, default=PAGE, metavar="FILE", help="the page (default docs/plugins.md)")
+    return parser.parse_args(argv)
+
+
+@script
+def main(argv: Sequence[str] | None = None) -> None:
     """Try all plugins and write the page."""
+    arguments = parse(argv)
     warnings.simplefilter("ignore")  # Avalanche's own, about parts of itself
     from metaplast.analysis.plugin_table import page
 
-    write_text(PAGE, page())
-    print(f"wrote {PAGE}")
+    write_text(arguments.out, page())
+    print(f"wrote {arguments.out}")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

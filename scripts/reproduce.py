@@ -68,7 +68,13 @@ def reproduce(arguments: argparse.Namespace) -> int:
         folder = arguments.outputs / budget / claim.name
         if is_complete(claim, folder):
             print(f"{claim.name}: complete in {folder}")
-        elif not run(claim.commands, folder, budget, arguments.set):
+            continue
+        try:
+            succeeded = run(claim.commands, folder, budget, arguments.set)
+        except UserError as error:  # of this claim's folder; the others can be run
+            print(f"error: {error}", file=sys.stderr)
+            succeeded = False
+        if not succeeded:
             failed.append(claim.name)
         write(arguments.outputs, arguments.docs)  # after each, since the next may take hours
     print(write(arguments.outputs, arguments.docs))

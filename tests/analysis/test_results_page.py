@@ -8,6 +8,7 @@ import pytest
 
 from metaplast.analysis.claims import Claim, claims
 from metaplast.analysis.results_page import (
+    command_line,
     is_complete,
     measure,
     other_settings,
@@ -93,6 +94,24 @@ def test_a_sweep_is_complete_when_all_of_its_jobs_are(tmp_path: Path, known: dic
     assert not is_complete(known["fig2"], tmp_path)
     journal.write(Job(1, [], "1", status="completed"))
     assert is_complete(known["fig2"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["normalization", "sign_switch"])
+def test_a_claim_of_several_commands_is_complete_when_the_last_has_drawn(
+    name: str, tmp_path: Path, known: dict[str, Claim]
+) -> None:
+    Journal(tmp_path).write(Job(0, [], "0", status="completed"))
+    (tmp_path / "sign_switch.json").touch()
+    assert not is_complete(known[name], tmp_path)
+    (tmp_path / f"{name}.png").touch()
+    assert is_complete(known[name], tmp_path)
+
+
+def test_the_commands_of_a_claim_name_the_same_folder(known: dict[str, Claim]) -> None:
+    assert command_line(known["normalization"], "cpu") == (
+        "python src/train.py experiment=normalization hydra.sweep.dir=outputs/normalization && "
+        "python scripts/normalization_study.py outputs/normalization --out outputs/normalization"
+    )
 
 
 def test_settings_besides_the_claims_own_are_told(tmp_path: Path, known: dict[str, Claim]) -> None:

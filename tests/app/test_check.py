@@ -113,6 +113,13 @@ def test_a_batch_of_one_is_refused_where_it_has_no_variance(
         check(composed(*overrides))
 
 
+@pytest.mark.parametrize("strategy", ["agem", "der", "gem"])
+def test_double_precision_does_not_go_with_a_memory_of_single(strategy: str, composed: Compose) -> None:
+    check(composed(f"strategy={strategy}"))
+    with pytest.raises(UserError, match=rf"trainer\.precision=64-true: does not go with strategy={strategy}"):
+        check(composed(f"strategy={strategy}", "trainer.precision=64-true"))
+
+
 def _example() -> DictConfig:
     """A configuration by hand, with nothing composed: the smallest that can be run."""
     return DictConfig(

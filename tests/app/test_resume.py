@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
+from metaplast.app.run import run
+from metaplast.errors import UserError
+from metaplast.training.recorder import Recorder
+
 Answers = Callable[..., Any]
 
 
@@ -74,6 +78,42 @@ def test_a_run_that_cannot_go_on_is_refused(
     assert (answered.status, answered.runs) == (2, [])
     assert answered.err.startswith(f"resume=stopped: {said}")
     assert "Traceback" not in answered.err
+
+
+def overrides(run_dir: Path) -> list[str]:
+    """What a run says that it was started with."""
+    said: list[str] = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))["overrides"]
+    return said
+
+
+def test_a_resumed_run_says_what_it_was_started_with(
+    answer: Answers, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = ["scenario=pdigits", "scenario.n_tasks=2", "epochs_per_task=1", "model.hidden=[8]", "logger=none"]
+    start = Recorder.on_train_epoch_start
+
+    def stop(self: Recorder, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 1:
+            raise UserError("cut")
+        start(self, trainer, pl_module)
+
+    monkeypatch.setattr(Recorder, "on_train_epoch_start", stop)
+    assert answer(*started, "trainer.threads=1", "hydra.run.dir=run", task=run).status == 1
+    monkeypatch.setattr(Recorder, "on_train_epoch_start", start)
+    assert answer("resume=run", "trainer.progress=none", task=run).status == 0
+    assert overrides(workplace / "run") == [*started, "trainer.threads=1"]
+
+
+def test_a_job_that_only_a_resumed_sweep_starts_says_nothing_of_that(answer: Answers, workplace: Path) -> None:
+    settings = ["scenario=pdigits", "scenario.n_tasks=1", "epochs_per_task=1", "model.hidden=[8]", "logger=none"]
+    arguments = ("-m", *settings, "trainer.threads=1", "hydra/launcher=basic", "hydra.sweep.dir=sweep", "seed=0")
+
+    def fail(config: Any, run_dir: Path) -> None:
+        raise UserError("before anything was written")
+
+    assert answer(*arguments, task=fail).status == 1
+    assert answer(*arguments, "resume=true", task=run).status == 0
+    assert overrides(workplace / "sweep" / "0") == [*settings, "trainer.threads=1", "seed=0"]
 
 
 def test_the_directory_of_a_multirun_is_refused_with_the_name_of_a_run_in_it(

@@ -108,8 +108,9 @@ def test_every_row_of_metrics_holds_what_the_matrix_says_at_the_end_of_a_task(sm
         ("model.test_statistics=population",),
         ("strategy.reset_optimizer=true", "model.test_statistics=running"),
         ("model.norm=layer",),
+        ("measure_every=2",),
     ],
-    ids=["population", "running-reset", "layer"],
+    ids=["population", "running-reset", "layer", "measured-seldom"],
 )
 @pytest.mark.parametrize("cut", [2, 3], ids=["at-a-task-end", "within-a-task"])
 def test_a_run_that_was_cut_and_resumed_ends_in_the_same_bits(
@@ -128,7 +129,7 @@ def test_a_run_that_was_cut_and_resumed_ends_in_the_same_bits(
         run(small(*overrides), tmp_path / "cut")
     monkeypatch.setattr(Recorder, "on_train_epoch_start", start)
     assert json.loads((tmp_path / "cut" / "summary.json").read_text("utf-8"))["status"] == "failed"
-    assert len(files_of(tmp_path / "cut")["rows"]) == cut
+    assert len(files_of(tmp_path / "cut")["rows"]) == (cut // 2 if "measure_every=2" in overrides else cut)
 
     torch.manual_seed(99)  # whatever the process did in between must not matter
     run(small(*overrides, f"resume={tmp_path / 'cut'}"), tmp_path / "cut")
@@ -179,6 +180,22 @@ def test_a_failed_run_says_so_in_its_summary(small: Compose, tmp_path: Path) -> 
     summary = json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))
     assert summary["status"] == "failed"
     assert summary["error"].startswith("UserError: ")
+
+
+def test_a_run_that_diverges_fails_and_says_where(
+    small: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Recorder.on_train_epoch_start
+
+    def spoil(self: Recorder, trainer: Any, pl_module: Any) -> None:
+        if trainer.current_epoch == 2:
+            pl_module.network.get_submodule("layer1").weight.data[0, 0] = math.nan
+        start(self, trainer, pl_module)
+
+    monkeypatch.setattr(Recorder, "on_train_epoch_start", spoil)
+    with pytest.raises(UserError, match=r"training diverged: after epoch 3 \(task 1\) layer1\.weight is not finite"):
+        run(small(), tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))["status"] == "failed"
 
 
 def test_a_gpu_that_is_not_there_is_refused(small: Compose, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.app.run import CHECKPOINT, run
+from metaplast.errors import UserError
 from metaplast.report import read_matrix_csv, read_metrics
 from metaplast.training.checkpoint_file import read_checkpoint
 from metaplast.training.recorder import Recorder
@@ -57,6 +58,11 @@ def cut_and_resume(config: DictConfig, run_dir: Path, epoch: int, monkeypatch: p
             run(config, run_dir)
     torch.manual_seed(99)  # whatever the process did in between must not matter
     return run(OmegaConf.merge(config, {"resume": str(run_dir)}), run_dir)  # type: ignore[arg-type]
+
+
+def test_a_part_of_a_single_image_is_refused_before_training(small: Compose, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="task 442 has a single image, which batch normalization cannot work on"):
+        run(small(*STREAM, "scenario.n_parts=1000", "model.test_statistics=batch"), tmp_path / "run")
 
 
 @pytest.mark.parametrize("statistics", ["batch", "population"])

@@ -132,6 +132,14 @@ def test_a_sweep_is_found_by_its_overrides_newest_first(workplace: Path) -> None
         find(["seed=0"], Path("nowhere"))
 
 
+@pytest.mark.parametrize("jobs", ["0", "-2", "1.5", "two", "true"])
+def test_a_number_of_jobs_at_once_that_cannot_be_is_refused(jobs: str, answer: Answers, workplace: Path) -> None:
+    answered = answer("-m", "seed=0,1", f"hydra.launcher.n_jobs={jobs}")
+    allowed = "null or -1 (as many as there are cores) or an integer >= 1"
+    assert answered.err == f"hydra.launcher.n_jobs={jobs}: has to be {allowed}\n"
+    assert (answered.status, [*workplace.iterdir()]) == (2, [])
+
+
 def test_a_sweep_is_not_run_twice_at_once(answer: Answers, workplace: Path) -> None:
     arguments = ("-m", "hydra/launcher=basic", "scenario=pdigits", "seed=5,6", "hydra.sweep.dir=sweep")
 

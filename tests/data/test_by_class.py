@@ -23,11 +23,12 @@ def test_each_part_has_its_classes_images_in_their_order(labels: list[int], clas
         assert part.labels.tolist() == [labels[i] for i in expected]
 
 
-def test_parts_are_views_of_one_copy_and_keep_the_permutation() -> None:
+def test_parts_are_views_of_one_copy_and_keep_permutation_and_augmentation() -> None:
     images = torch.zeros(6, 1, 2, 2, dtype=torch.uint8)
-    tensors = TaskTensors(images, torch.tensor([0, 1, 2, 0, 1, 2]), torch.tensor([3, 2, 1, 0]))
+    tensors = TaskTensors(images, torch.tensor([0, 1, 2, 0, 1, 2]), torch.tensor([3, 2, 1, 0]), "flip")
     parts = split_by_class(tensors, [[0], [1, 2]])
     assert len({part.images.untyped_storage().data_ptr() for part in parts}) == 1
+    assert {part.augmentation for part in parts} == {"flip"}
     assert all(part.permutation is tensors.permutation for part in parts)
 
 

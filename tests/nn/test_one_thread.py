@@ -8,6 +8,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
+from metaplast.errors import UserError
 from metaplast.nn import BatchNorm, bnn, mlp
 from metaplast.optim import MetaplasticAdam, parameter_groups
 
@@ -77,7 +78,7 @@ def test_the_number_of_threads_is_as_before_behind_a_layer() -> None:
 
 
 def test_a_batch_of_one_is_refused() -> None:
-    with pytest.raises(ValueError, match="more than one image in a batch"):
+    with pytest.raises(UserError, match="more than one image in a batch"):
         BatchNorm(3)(torch.rand(1, 3))
 
 

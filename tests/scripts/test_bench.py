@@ -10,6 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+def test_a_bench_that_there_is_not_is_refused_with_those_there_are() -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), "stepp"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: stepp: there is no such bench; they are step, epoch, side-by-side, sweep\n"
+
+
 def bench(name: str, out: Path) -> dict[str, float]:
     command = [sys.executable, str(ROOT / "scripts" / "bench.py"), name, "--out", str(out)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

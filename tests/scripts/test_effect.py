@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from metaplast.errors import UserError
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "effect.py"
 
 
@@ -33,14 +35,27 @@ def run_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_two_runs_are_drawn_side_by_side(effect: ModuleType, run_dir: Path) -> None:
-    effect.main(["--runs", str(run_dir), str(run_dir), "--out", str(run_dir / "effect.png")])
+@pytest.mark.parametrize("m", [None, 1.3, [1.3, 0, 2]])
+def test_two_runs_are_drawn_side_by_side(effect: ModuleType, run_dir: Path, m: float | list[float] | None) -> None:
+    summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+    (run_dir / "summary.json").write_text(json.dumps({**summary, "m": m}), encoding="utf-8")
+    assert effect.main(["--runs", str(run_dir), str(run_dir), "--out", str(run_dir / "effect.png")]) == 0
     assert (run_dir / "effect.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_completed_run_is_not_run_again_and_another_is_left_alone(
+    effect: ModuleType, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effect, "RUNS", run_dir.parent)
+    with pytest.raises(UserError, match=rf"^{run_dir}: holds no completed run; "):
+        effect.train(run_dir.name)
+    summary = {"status": "completed", "accuracy_matrix": [[0.9]]}
+    (run_dir / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    assert effect.train(run_dir.name) == run_dir
 
 
 def test_a_directory_without_a_run_is_refused_by_name(
     effect: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit):
-        effect.main(["--runs", str(tmp_path / "nothing")])
+    assert effect.main(["--runs", str(tmp_path / "nothing")]) == 2
     assert f"--runs: {tmp_path / 'nothing'} is not the directory of a run" in capsys.readouterr().err

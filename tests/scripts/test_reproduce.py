@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import subprocess
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,6 +88,28 @@ def test_leftovers_that_nothing_can_go_on_from_are_named_and_left_alone(
     with pytest.raises(UserError, match=r"holds something that cannot be gone on with; remove it, or move it away"):
         script.resumed(["src/train.py", "experiment=fig2", f"{key}={tmp_path}"])
     assert (tmp_path / ".lock").exists()
+
+
+def test_a_claim_that_cannot_go_on_does_not_keep_the_others_from_it(
+    script: ModuleType, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu" / "fig2").mkdir(parents=True)
+    (tmp_path / "cpu" / "fig2" / "leftover").touch()
+    quadratic = tmp_path / "cpu" / "quadratic"
+
+    def run_it(words: list[str], **options: Any) -> Any:
+        quadratic.mkdir()
+        (quadratic / "quadratic.json").write_text('{"runs": [{"speed_correlation": 1, "bin_rank_correlation": 1}]}')
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(subprocess, "run", run_it)
+    arguments = ["fig2", "quadratic", "--outputs", str(tmp_path), "--docs", str(tmp_path / "docs")]
+    assert script.main(arguments) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {tmp_path / 'cpu' / 'fig2'}: holds something that cannot be gone on with; remove it, or move it away",
+        "failed: fig2; the same command goes on with them",
+    ]
+    assert (quadratic / "quadratic.json").exists()
 
 
 def test_a_command_that_fails_is_told(script: ModuleType, tmp_path: Path) -> None:

@@ -37,3 +37,14 @@ def test_the_network_is_trained_in_training_mode(kind: type[Any], training: bool
 
     through_avalanche(plain, lambda *_: [Watching()], small_digits())
     assert set(modes) == {training}
+
+
+def test_a_task_shorter_than_the_time_between_scores_has_one_score_where_avalanches_is_lost() -> None:
+    scenario = small_digits()
+    ours, theirs, free = (
+        through_avalanche(plain, lambda *_, plugin=plugin: [plugin], scenario)
+        for plugin in (RWalk(1.0, 0.8, 1000), RWalkPlugin(1.0, 0.8, 1000), RWalk(0.0, 0.8, 1000))
+    )
+    assert any(tensor.isnan().any() for tensor in theirs.values())
+    assert all(tensor.isfinite().all() for tensor in ours.values())
+    assert difference(ours, free) > 1e-4

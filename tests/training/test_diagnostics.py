@@ -1,8 +1,11 @@
 """What the diagnostics say is what a look at the network says, and looking changes nothing."""
 
 import math
+from collections.abc import Callable
+from copy import deepcopy
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -46,16 +49,25 @@ class Look(pl.Callback):
         self.hidden.append(self.weight.detach().clone())
 
 
-def train(folder: Path, *callbacks: pl.Callback, statistics: str = "batch", **model: object) -> Learner:
+def train(
+    folder: Path,
+    *callbacks: pl.Callback,
+    statistics: str = "batch",
+    precision: Any = "32-true",
+    make: Callable[..., nn.Module] = bnn,
+    m: float | list[float] = 1.5,
+    **model: object,
+) -> Learner:
     """Two tasks, two epochs each, of 15 steps."""
     torch.manual_seed(0)
     scenario, schedule = permuted_digits(seed=0, data_dir="data", n_tasks=2), Schedule(2, epochs_per_task=2)
     settings = {"n_tasks": 2, "hidden": [16], "gamma_init": "uniform", "test_statistics": statistics, **model}
-    network = bnn(scenario.input_shape, 10, **settings)  # type: ignore[arg-type]
-    learner = Learner(network, lambda groups: MetaplasticAdam(groups, compiled=False), schedule, m=1.5)
+    network = make(scenario.input_shape, 10, **settings)
+    learner = Learner(network, lambda groups: MetaplasticAdam(groups, compiled=False), schedule, m=m)
     data = StreamDataModule(scenario, schedule, batch_size=100, eval_batch_size=500, seed=0)
     trainer = pl.Trainer(
         accelerator="cpu",
+        precision=precision,
         max_epochs=schedule.total_epochs,
         num_sanity_val_steps=-1,
         callbacks=[*callbacks],
@@ -99,17 +111,19 @@ def test_the_row_of_an_epoch_holds_the_means_over_its_steps(tmp_path: Path) -> N
         assert math.isnan(last["first_steps/layer1"])
 
 
-@pytest.mark.parametrize("per_task", [True, False])
+@pytest.mark.parametrize(
+    ("per_task", "precision"), [(True, "32-true"), (False, "32-true"), (True, "bf16-mixed"), (True, "64-true")]
+)
 def test_the_other_matrix_is_that_of_a_run_with_the_other_statistics_and_training_is_the_same(
-    tmp_path: Path, per_task: bool
+    tmp_path: Path, per_task: bool, precision: str
 ) -> None:
     plain, looked = {}, {}
     for statistics in ("batch", "population"):
-        plain[statistics] = train(tmp_path, statistics=statistics, norm_per_task=per_task)
+        plain[statistics] = train(tmp_path, statistics=statistics, norm_per_task=per_task, precision=precision)
         folder = tmp_path / statistics
         folder.mkdir()
         inside = OtherStatistics(folder), Diagnostics(folder)
-        looked[statistics] = train(folder, *inside, statistics=statistics, norm_per_task=per_task)
+        looked[statistics] = train(folder, *inside, statistics=statistics, norm_per_task=per_task, precision=precision)
     for own, other in (("batch", "population"), ("population", "batch")):
         assert torch.equal(looked[own].matrix.compute(), plain[own].matrix.compute())
         R = read_matrix_csv(tmp_path / own / f"accuracy_matrix_{other}.csv")
@@ -122,17 +136,41 @@ def test_the_other_matrix_is_that_of_a_run_with_the_other_statistics_and_trainin
 
 
 @pytest.mark.parametrize("model", [{"norm": "layer"}, {"statistics": "running"}])
-def test_where_there_are_no_other_statistics_no_matrix_is_written(tmp_path: Path, model: dict[str, str]) -> None:
+def test_where_there_are_no_other_statistics_no_matrix_is_written(tmp_path: Path, model: dict[str, Any]) -> None:
     train(tmp_path, OtherStatistics(tmp_path), **model)
     assert not list(tmp_path.glob("*.csv"))
 
 
-def test_a_network_without_binary_layers_has_the_scale_of_its_logits(tmp_path: Path) -> None:
-    diagnostics = Diagnostics(tmp_path)
-    network = mlp((1, 8, 8), 10, hidden=[4])
-    learner = Learner(network, lambda groups: torch.optim.SGD(groups, 0.1), Schedule(1, 1))
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
-    diagnostics.on_train_start(trainer, learner)
-    network.train()(torch.rand(8, 1, 8, 8))
-    assert list(diagnostics._means) == ["logits_std"]
-    assert diagnostics._means["logits_std"].take() > 0
+def test_a_network_without_binary_layers_has_the_scale_of_its_logits_and_m_by_layer(tmp_path: Path) -> None:
+    train(tmp_path, Diagnostics(tmp_path), make=mlp, m=[1.0, 2.0])
+    rows = read_metrics(tmp_path / FILE)
+    assert set(rows[0]) == {"epoch", "task", "epoch_in_task", "logits_std"}
+    assert all(row["logits_std"] > 0 for row in rows)
+
+
+def test_forward_passes_beside_the_training_step_do_not_count(tmp_path: Path) -> None:
+    class Beside(pl.Callback):
+        """Passes as plugins make them: outside of the step by the network, within it by a copy."""
+
+        def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+            pl_module.network(torch.full((5, 1, 8, 8), 1e3))  # type: ignore[operator]
+
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            pl_module.network.register_forward_pre_hook(self.copy)  # type: ignore[union-attr]
+
+        def copy(self, network: nn.Module, inputs: object) -> None:
+            if self.within:
+                return
+            self.within = True
+            deepcopy(network)(torch.full((5, 1, 8, 8), 1e3))
+            self.within = False
+
+        within = False
+
+    rows = []
+    for name, more in (("without", []), ("with", [Beside()])):
+        (tmp_path / name).mkdir()
+        train(tmp_path / name, Diagnostics(tmp_path / name), *more, statistics="population", norm="layer")
+        rows.append(read_metrics(tmp_path / name / FILE))
+    assert [row["logits_std"] for row in rows[0]] == [row["logits_std"] for row in rows[1]]
+    assert [row["window/act1"] for row in rows[0]] == [row["window/act1"] for row in rows[1]]

@@ -18,6 +18,7 @@ from metaplast.errors import UserError
 from metaplast.metrics import average_accuracy
 from metaplast.metrics.retention import last_plasticity, plasticity, retention
 from metaplast.report import read_matrix_csv, read_metrics
+from metaplast.report.caption import m_text
 from metaplast.report.over_seeds import numbers, over_seeds, percent
 from metaplast.report.runs import Run, natural_order
 
@@ -227,7 +228,7 @@ def _setting(summary: Mapping[str, Any], statistics: str) -> Setting:
     m = summary["m"]
     return Setting(
         widths="-".join(map(str, summary.get("widths") or [])),
-        m="0" if m is None else ", ".join(f"{value:g}" for value in m) if isinstance(m, list) else f"{m:g}",
+        m="0" if m is None else m_text(m),
         n_tasks=len(summary["accuracy_matrix"]),
         epochs_per_task=summary["epochs_per_task"],
         arm=arm(summary),

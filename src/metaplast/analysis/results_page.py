@@ -22,7 +22,6 @@ from metaplast.report.runs import find_runs
 from metaplast.report.sweep import Sweep, make_sweep
 
 SIZES = {"cpu": "CPU size", "paper": "the paper's size"}
-TRAIN = "src/train.py"
 NO_MATTER = ("hydra.", "hydra/", "trainer", "logger", "data_dir=", "resume=", "budget=")
 """How settings begin on which no result hangs; the budget is told by the folder."""
 HEAD = """\
@@ -54,7 +53,9 @@ class Row:
 
 
 def is_complete(claim: Claim, folder: Path) -> bool:
-    """Whether all that `claim` asks for lies in `folder`."""
+    """Whether all that `claim` asks for lies in `folder`; of several commands, that the last has drawn its pictures."""
+    if len(claim.commands) > 1 and not all((folder / name).is_file() for name in claim.pictures):
+        return False
     if claim.rows is not None:
         return (folder / claim.rows[0]).is_file()
     jobs = Journal(folder).jobs()
@@ -134,15 +135,15 @@ def page(claims: Sequence[Claim], rows: Mapping[str, Mapping[str, Row]]) -> str:
 
 
 def command_line(claim: Claim, budget: str) -> str:
-    """The commands of a claim as one would type them by hand; where the results go is left to the reader.
+    """The commands of a claim as one would type them by hand; where a single one leaves its results is not said.
 
     >>> from metaplast.analysis.claims import claims
     >>> command_line(claims()[0], "cpu")
     "python src/train.py experiment=fig2 'seed=range(0,5)'"
     """
-    said = []
+    said, alone = [], len(claim.commands) == 1
     for command in claim.commands:
-        words = [word for word in command.split() if not word.startswith("hydra.sweep.dir=")]
+        words = [word for word in command.split() if not (alone and word.startswith("hydra.sweep.dir="))]
         words = [word.format(budget=budget, out=f"outputs/{claim.name}") for word in words]
         words = [f"'{word}'" if set(word) & set("()[]") else word for word in words if word != "budget=cpu"]
         said.append(" ".join(["python", *words]))

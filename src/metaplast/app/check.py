@@ -38,10 +38,15 @@ def check(config: DictConfig) -> None:
 
 
 def warnings(config: DictConfig) -> list[str]:
-    """Return a sentence for each setting of a checked configuration that has no effect."""
+    """Return a sentence where the `m` of a checked configuration has no effect, since its strategy does not use it."""
     if config.m is None or config.strategy.uses_m:
         return []
     return [f"m={shown(_value(config, 'm'))} has no effect: strategy={_name(config.strategy)} does not use it"]
+
+
+def n_layers(config: DictConfig) -> int:
+    """Return how many weight layers the model has, and so the numbers of a list for m; the model is in WIDTHS_OF."""
+    return sum(len(config.model[key]) for key in WIDTHS_OF[config.model["_target_"]] if key in config.model) + 1
 
 
 def shown(value: Any) -> str:
@@ -142,8 +147,16 @@ def _contradictions(config: DictConfig) -> Iterator[str]:
             yield f"only_tasks={config.only_tasks}: has to be at most scenario.{key}={tasks}"
     if config.logger.get("model_artifact") and not config.trainer.checkpoint_every:
         yield "logger.model_artifact=true: there is no checkpoint to upload with trainer.checkpoint_every=0"
+    yield from _memories_of_doubles(config)
     yield from _batches_of_one(config)
     yield from _wrong_m(config)
+
+
+def _memories_of_doubles(config: DictConfig) -> Iterator[str]:
+    """Avalanche's datasets, from which these plugins take their memories, hold single precision."""
+    name = config.strategy.name
+    if config.trainer.precision == "64-true" and name in ("agem", "der", "gem"):
+        yield f"trainer.precision=64-true: does not go with strategy={name}, which remembers 32-bit images"
 
 
 def _batches_of_one(config: DictConfig) -> Iterator[str]:
@@ -158,14 +171,12 @@ def _batches_of_one(config: DictConfig) -> Iterator[str]:
 def _wrong_m(config: DictConfig) -> Iterator[str]:
     m = _value(config, "m")
     widths = [key for key in WIDTHS_OF.get(config.model["_target_"], ()) if key in config.model]
-    if isinstance(m, list) and widths:
-        n_layers = sum(len(config.model[key]) for key in widths) + 1
-        if len(m) != n_layers:
-            given_widths = " and ".join(f"model.{key}={shown(_value(config, f'model.{key}'))}" for key in widths)
-            yield (
-                f"m={shown(m)}: has {len(m)} numbers, but has to have one a weight layer: {n_layers} with "
-                f"{given_widths}"
-            )
+    if isinstance(m, list) and widths and len(m) != n_layers(config):
+        given_widths = " and ".join(f"model.{key}={shown(_value(config, f'model.{key}'))}" for key in widths)
+        yield (
+            f"m={shown(m)}: has {len(m)} numbers, but has to have one a weight layer: {n_layers(config)} with "
+            f"{given_widths}"
+        )
 
 
 def _choices_made(config: DictConfig) -> Mapping[str, Any]:

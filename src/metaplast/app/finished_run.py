@@ -7,9 +7,10 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from metaplast.app.asked_for import network_for, tasks_of
 from metaplast.app.build import build
 from metaplast.errors import UserError
-from metaplast.scenarios import Scenario, first_tasks, hold_out
+from metaplast.scenarios import Scenario
 from metaplast.training.checkpoint_file import read_checkpoint
 
 _PREFIX = "network."
@@ -43,25 +44,11 @@ def load_finished_run(run_dir: Path, data_dir: Path | None = None) -> FinishedRu
         raise UserError(f"{path}: holds no model, scenario and strategy, as the configuration of a run does")
     state = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")["state_dict"]
     whole = build(config.scenario, seed=config.seed, data_dir=str(data_dir or config.data_dir))
-    network: nn.Module = build(
-        config.model,
-        input_shape=whole.input_shape,
-        n_classes=whole.n_classes,
-        n_tasks=1 if config.strategy.stream == "joint" else whole.n_tests,
-    )
+    network = network_for(config, whole)
     tensors = {key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)}
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{run_dir}: its checkpoint does not fit the network of its config.yaml: {reason}") from error
-    return FinishedRun(config, _trained_on(config, whole), network)
-
-
-def _trained_on(config: DictConfig, scenario: Scenario) -> Scenario:
-    """The part of the scenario that the run used, as `metaplast.app.run` takes it."""
-    if config.get("only_tasks") is not None:
-        scenario = first_tasks(scenario, config.only_tasks)
-    if config.get("test_on") == "validation":
-        scenario = hold_out(scenario, config.validation_share, config.seed)
-    return scenario
+    return FinishedRun(config, tasks_of(config, whole), network)

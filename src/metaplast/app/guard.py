@@ -20,9 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metaplast.app import plugins, sweep
 from metaplast.app.carried import Carried
-from metaplast.app.check import check
+from metaplast.app.check import check, shown
 from metaplast.app.overrides import given, key_of
 from metaplast.app.resume import take_up
+from metaplast.app.rule import Rule
 from metaplast.app.run_directory import claim
 from metaplast.app.search.before import check_first_tasks, check_search
 from metaplast.app.search.name import is_first_tasks, is_search
@@ -37,6 +38,11 @@ EXTRAS = {
     "hydra_plugins.hydra_submitit_launcher": "slurm",
 }
 """Launchers that do not come with the package, and the extra that brings each."""
+AT_ONCE = Rule(
+    "null or -1 (as many as there are cores) or an integer >= 1",
+    lambda jobs: jobs is None or (type(jobs) is int and (jobs == -1 or jobs >= 1)),
+)
+"""What `hydra.launcher.n_jobs` may be."""
 
 
 class Guard(Callback):
@@ -135,7 +141,10 @@ def _share_threads(config: DictConfig) -> None:
 
 
 def _check_launcher(config: DictConfig) -> None:
-    """Refuse a launcher whose package is missing."""
+    """Refuse a launcher whose package is missing, and a number of jobs at once that cannot be."""
+    jobs = config.hydra.launcher.get("n_jobs")
+    if not AT_ONCE.accepts(jobs):
+        raise UserError(f"hydra.launcher.n_jobs={shown(jobs)}: has to be {AT_ONCE.says}")
     target = str(OmegaConf.select(config, "hydra.launcher._target_"))
     for package, extra in EXTRAS.items():
         if target.startswith(package) and not _is_installed(package):

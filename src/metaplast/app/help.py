@@ -22,7 +22,8 @@ Also every setting of a choice, such as model.hidden=[512,512] or strategy.optim
 A sweep, its jobs side by side      python src/train.py -m m=0,0.5,1.0,1.35
 A search for the best settings      python src/train.py hparams_search=meta
 m chosen on the first two tasks     python src/train.py hparams=first_tasks
-A run of the paper                  python src/train.py experiment=paper
+The paper's size, our normalization python src/train.py experiment=paper
+The paper's own size and settings   python src/train.py experiment=fig2 budget=paper
 Go on with a run that was stopped   python src/train.py resume=outputs/train/DATE/TIME
 Go on with a sweep                  python src/train.py -m resume=true and what it was started with
 Where the files of a run go         python src/train.py hydra.run.dir=DIRECTORY

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from metaplast.app.carried import JobError
 from metaplast.app.overrides import key_of
 from metaplast.app.shares import gpus, jobs_at_once
-from metaplast.app.sweep_job import result_of, told
+from metaplast.app.sweep_job import entry, result_of
 from metaplast.journal import Job, Journal, queued
 
 if TYPE_CHECKING:  # a third of a second, which a refused command need not wait for
@@ -74,13 +74,15 @@ class LocalLauncher(Launcher):
         common = pickled(self.hydra_context, self.config, self.task_function, Singleton.get_state())
         returns: dict[int, JobReturn] = {}
         waiting: deque[Job] = deque()
-        for new, overrides in zip(_entries(job_overrides, initial_job_idx), job_overrides, strict=True):
-            job, number = _known(journal, new, overrides), new.number
+        for new in _entries(job_overrides, initial_job_idx):
+            job = entry(journal, new)
+            if job is new:
+                journal.write(job)
             result = result_of(journal, job)
             if result is None:
                 waiting.append(job)
             else:
-                returns[number] = _answer(job, result)
+                returns[job.number] = _answer(job, result)
         if returns:
             log.info("%d of %d jobs are completed already", len(returns), len(job_overrides))
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
@@ -110,16 +112,6 @@ def _entries(job_overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
     """The entries of jobs that a sweeper makes up, with the directory that a job has by default."""
     settings = [[o for o in filter_overrides(overrides) if key_of(o) != "resume"] for overrides in job_overrides]
     return queued({str(number): overrides for number, overrides in enumerate(settings, first)}, first)
-
-
-def _known(journal: Journal, new: Job, overrides: Sequence[str]) -> Job:
-    """The job's entry in the journal; `new`, which is queued, where there is none."""
-    known = journal.job(new.number)
-    if known is None:
-        journal.write(known := new)
-    elif told(known.overrides) != told(overrides):
-        raise JobError(f"{known.words}: is already in this sweep, and was now to run with {' '.join(overrides)}")
-    return known
 
 
 def _answer(job: Job, result: Any) -> JobReturn:

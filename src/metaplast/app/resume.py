@@ -82,6 +82,6 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
     """Return what the run last said of itself, if anything."""
     try:
         summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
     return summary if isinstance(summary, dict) else {}

@@ -12,8 +12,10 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
+from metaplast.app.asked_for import network_for, tasks_of
 from metaplast.app.build import build, partial
 from metaplast.app.labels import labels_of_job
+from metaplast.app.overrides import key_of
 from metaplast.app.resume import read_summary
 from metaplast.app.search.trial import this_trial
 from metaplast.app.shares import cores
@@ -23,7 +25,7 @@ from metaplast.errors import UserError
 from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
 from metaplast.processor import keep_freed_memory
 from metaplast.report import print_summary, read_metrics, write_curves_figure, write_matrix_csv, write_matrix_figure
-from metaplast.scenarios import Scenario, first_tasks, hold_out
+from metaplast.scenarios import Scenario
 from metaplast.training.checkpoint_file import read_checkpoint
 from metaplast.training.checkpoint_io import SafeCheckpointIO
 from metaplast.training.diagnostics import Diagnostics
@@ -33,7 +35,7 @@ from metaplast.training.metrics_file import MetricsFile
 from metaplast.training.other_statistics import OtherStatistics
 from metaplast.training.progress import Progress
 from metaplast.training.pruning import Pruning
-from metaplast.training.recorder import Recorder
+from metaplast.training.recorder import Recorder, replay
 from metaplast.training.schedule import Schedule
 from metaplast.training.shared_cores import SharedCores
 from metaplast.training.stream import StreamDataModule
@@ -56,8 +58,8 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     if config.resume is None:
         write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
     summary = {**description(config), "status": "running", "run_dir": str(run_dir)}
-    summary |= {"overrides": _overrides(), "versions": versions()}
     before = read_summary(run_dir) if config.resume is not None else {}
+    summary |= {"overrides": _overrides(before), "versions": versions()}
     summary["wandb"] = before.get("wandb") or labels_of_job(summary)  # a resumed run is called what it was
     write_summary(run_dir, summary)
     recording = NoRun()
@@ -84,25 +86,20 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     return summary
 
 
-def _overrides() -> list[str]:
-    """What the command line set; nothing where the run was started from Python."""
-    return list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+def _overrides(before: dict[str, Any]) -> list[str]:
+    """What the command line set when the run was first started; nothing where that was done from Python."""
+    given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    return [override for override in before.get("overrides", given) if key_of(override) != "resume"]
 
 
 def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:
     """Build, fit, and write what was measured; return what there is to add to the summary."""
     _settle(config.trainer)
     whole = build(config.scenario, seed=config.seed, data_dir=config.data_dir)
-    scenario = _what_is_asked(config, whole)
+    scenario = tasks_of(config, whole)
     pl.seed_everything(config.seed, verbose=False)
     schedule = Schedule(scenario.n_tasks, config.epochs_per_task, joint=config.strategy.stream == "joint")
-    network = build(
-        config.model,
-        input_shape=scenario.input_shape,
-        n_classes=scenario.n_classes,
-        # A mixed batch belongs to no task, and the parts of a stream, which share a test, are one.
-        n_tasks=1 if schedule.joint else whole.n_tests,
-    )
+    network = network_for(config, whole)
     m = plain(config.m) if config.strategy.uses_m and config.m is not None else 0.0
     bridge = _bridge(config, scenario)
     optimizer = partial(config.strategy.optimizer)
@@ -118,8 +115,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     giving_way = [sharing] if config.trainer.threads is None else []
     metrics = MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint))
     if metrics.path.exists():  # W&B records a resumed run anew, from its first row on
-        for row in read_metrics(metrics.path):
-            recording.write(row)
+        replay(read_metrics(metrics.path), recording, config.epochs_per_task, scenario.n_tasks)
     recording.watch(hidden_weights(network))
     recorder = Recorder([metrics, progress, recording])
     if "hidden_weights" in config.get("figures", []):
@@ -135,13 +131,6 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
             summary = {**summary, "n_tasks": scenario.n_tasks, **threads, **_results(learner, recorder)}
             _write_results(run_dir, learner, recorder, summary)
     return {**summary, "status": "pruned" if pruning.pruned else "completed"}
-
-
-def _what_is_asked(config: DictConfig, scenario: Scenario) -> Scenario:
-    """The tasks to train, and what to test on."""
-    if config.only_tasks is not None:
-        scenario = first_tasks(scenario, config.only_tasks)
-    return scenario if config.test_on == "test" else hold_out(scenario, config.validation_share, config.seed)
 
 
 def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":

@@ -25,7 +25,8 @@ def description(config: DictConfig) -> dict[str, Any]:
     """What the configuration says of a run: the choices, by name, and the settings that make runs comparable.
 
     `m` is None where the strategy does not use it. Normalization settings that the kind chosen does not have
-    are None: no γ without an affine normalization, no test statistics without batch normalization.
+    are None: no γ without an affine normalization, no test statistics without batch normalization, and no size of test
+    batches where answers do not depend on it.
     """
     model, strategy = config.model, config.strategy
     norm = model.get("norm")
@@ -49,6 +50,9 @@ def description(config: DictConfig) -> dict[str, Any]:
         "norm_per_task": normalized and strategy.stream == "sequence" and bool(model.get("norm_per_task", False)),
         "gamma_init": model.get("gamma_init") if affine else None,
         "test_statistics": model.get("test_statistics") if norm == "batch" else None,
+        "eval_batch_size": config.eval_batch_size
+        if norm == "batch" and model.get("test_statistics") == "batch"
+        else None,
         "reset_optimizer": strategy.reset_optimizer,
     }
 

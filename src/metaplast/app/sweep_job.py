@@ -1,6 +1,5 @@
 """A job of a sweep, in whatever process its launcher runs it: it keeps the journal, and does what is left to do."""
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +13,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from metaplast.app.carried import JobError
 from metaplast.app.check import check, warnings
 from metaplast.app.overrides import key_of
-from metaplast.app.resume import saved_config
+from metaplast.app.resume import read_summary, saved_config
 from metaplast.app.run_directory import has_checkpoint, occupied
 from metaplast.app.stop import stoppable
 from metaplast.errors import UserError
@@ -35,7 +34,7 @@ def run_in_sweep(task: Callable[[DictConfig, Path], Any], config: DictConfig, hy
     for whatever a job dies of, `sys.exit` included; SystemExit where it is stopped from outside.
     """
     run_dir, journal = Path(hydra.runtime.output_dir), Journal(Path(hydra.sweep.dir))
-    job = _entry(journal, hydra, run_dir)
+    job = entry(journal, _of(hydra, run_dir))
     if (result := result_of(journal, job)) is not None:
         return result
     try:
@@ -56,11 +55,7 @@ def run_in_sweep(task: Callable[[DictConfig, Path], Any], config: DictConfig, hy
 
 def result_of(journal: Journal, job: Job) -> Any:
     """What a completed job returned, None where it is not completed; the journal is mended if it did not hear of it."""
-    summary = journal.sweep_dir / job.directory / "summary.json"
-    try:
-        result = json.loads(summary.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {} if job.status == "completed" else None
+    result = read_summary(journal.sweep_dir / job.directory)
     if result.get("status") in ("completed", "pruned"):  # a search pruned it: it is not to be gone on with
         if job.status != "completed":  # killed between the two
             journal.write(job.over("completed"))
@@ -79,16 +74,22 @@ def told(overrides: Sequence[str]) -> list[str]:
     return [override for override in overrides if key_of(override) not in ("resume", "trainer.threads")]
 
 
-def _entry(journal: Journal, hydra: HydraConf, run_dir: Path) -> Job:
-    """The job's entry in the journal; a new one where another sweeper than Hydra's own made the job up."""
+def entry(journal: Journal, job: Job) -> Job:
+    """The entry in the journal with the number of `job`; `job` itself where there is none.
+
+    Raises JobError where that number is known with other overrides.
+    """
+    known = journal.job(job.number)
+    if known is not None and told(known.overrides) != told(job.overrides):
+        raise JobError(f"{known.words}: is already in this sweep, and was now to run with {' '.join(job.overrides)}")
+    return known or job
+
+
+def _of(hydra: HydraConf, run_dir: Path) -> Job:
+    """The job that Hydra is running, as new: the journal does not know it where another sweeper made it up."""
     overrides = [override for override in hydra.overrides.task if key_of(override) != "resume"]
-    known = journal.job(hydra.job.num)
-    if known is None:
-        directory = os.path.relpath(run_dir, journal.sweep_dir)
-        return Job(hydra.job.num, overrides, directory, " ".join(overrides))
-    if told(known.overrides) != told(overrides):
-        raise JobError(f"{known.words}: is already in this sweep, and was now to run with {' '.join(overrides)}")
-    return known
+    directory = os.path.relpath(run_dir, hydra.sweep.dir)
+    return Job(hydra.job.num, overrides, directory, " ".join(overrides))
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """Getting and checking the files of data sets, and the tensors of a task."""
 
 from metaplast.data.augmentation import Augmentation, augmented, epoch_draws
+from metaplast.data.batch_slices import batch_slices
 from metaplast.data.by_class import split_by_class
 from metaplast.data.cifar import load_cifar10, load_cifar100
 from metaplast.data.digits import load_digits
 from metaplast.data.features import SCALES, normalize_rows, read_features, write_features
 from metaplast.data.mnist import load_fashion_mnist, load_mnist
-from metaplast.data.permutation import random_permutation
+from metaplast.data.permutation import random_permutation, seed_of
 from metaplast.data.rotation import rotate
 from metaplast.data.tensors import TaskTensors
 from metaplast.data.usps import load_usps
@@ -16,6 +17,7 @@ __all__ = [
     "Augmentation",
     "TaskTensors",
     "augmented",
+    "batch_slices",
     "epoch_draws",
     "load_cifar10",
     "load_cifar100",
@@ -27,6 +29,7 @@ __all__ = [
     "random_permutation",
     "read_features",
     "rotate",
+    "seed_of",
     "split_by_class",
     "write_features",
 ]

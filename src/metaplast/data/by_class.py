@@ -1,6 +1,7 @@
 """The images of a data set dealt out by their class."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -29,4 +30,4 @@ def split_by_class(tensors: TaskTensors, classes: Sequence[Sequence[int]]) -> li
         raise UserError(f"the data have no image of the classes {list(classes[sizes.index(0)])}.")
     order = parts.argsort(stable=True)[: sum(sizes)]
     images, labels = torch.split(tensors.images[order], sizes), torch.split(tensors.labels[order], sizes)
-    return [TaskTensors(*pair, tensors.permutation) for pair in zip(images, labels, strict=True)]
+    return [replace(tensors, images=of_part, labels=y) for of_part, y in zip(images, labels, strict=True)]

@@ -14,6 +14,7 @@ import torch.fx
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from metaplast.errors import UserError
 from metaplast.nn.one_thread import one_thread
 
 Statistics = Literal["population", "running", "batch"]
@@ -136,7 +137,7 @@ def _batch_norm(
     if x.ndim != 2 or x.device.type != "cpu":
         return F.batch_norm(x, mean, var, weight, bias, True, momentum, eps)
     if len(x) == 1:
-        raise ValueError(f"batch normalization needs more than one image in a batch, but is given {tuple(x.shape)}")
+        raise UserError("batch normalization needs more than one image in a batch; take another batch_size")
     y: Tensor = _OneThreadBatchNorm.apply(x, weight, bias, mean, var, momentum, eps)
     return y
 

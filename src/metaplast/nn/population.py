@@ -27,7 +27,7 @@ class _Moments:
 
     def add(self, x: Tensor) -> None:
         """Take in a batch (N, features, *)."""
-        rows = x.transpose(0, 1).flatten(1)
+        rows = x.to(torch.promote_types(x.dtype, torch.float32)).transpose(0, 1).flatten(1)
         count = rows.shape[1]
         var, mean = torch.var_mean(rows, dim=1, correction=0)
         var, mean = var.double(), mean.double()

@@ -14,7 +14,8 @@ class TaskCrossEntropy(nn.CrossEntropyLoss):
 
     Args:
         n_classes: K.
-        classes_of_task: the classes of each task, from 0 to K-1, none of them twice. A class in no task is never right.
+        classes_of_task: the classes of each task, from 0 to K-1, none of them twice. A label in none has no answer
+            that could be right: its loss is NaN.
 
     Raises:
         ValueError: if a class is in two tasks, or is none of the K.

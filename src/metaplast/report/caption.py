@@ -26,7 +26,7 @@ def heading(summary: Mapping[str, Any]) -> str:
     'meta · m = 1.3 · pmnist · bnn · seed 0'
     """
     m = summary["m"]
-    parts = [summary["strategy"], *([] if m is None else [f"m = {_m_text(m)}"]), summary["scenario"], summary["model"]]
+    parts = [summary["strategy"], *([] if m is None else [f"m = {m_text(m)}"]), summary["scenario"], summary["model"]]
     return " · ".join([*parts, f"seed {summary['seed']}"])
 
 
@@ -45,7 +45,12 @@ def scores(summary: Mapping[str, Any]) -> list[Score]:
     ]
 
 
-def _m_text(m: float | list[float]) -> str:
+def m_text(m: float | list[float]) -> str:
+    """Write m, one number or one a layer, as figures have it.
+
+    >>> m_text(1.0), m_text([0, 1.35])
+    ('1', '0, 1.35')
+    """
     return ", ".join(f"{value:g}" for value in m) if isinstance(m, list) else f"{m:g}"
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from metaplast.data import TaskTensors
+from metaplast.data import TaskTensors, seed_of
 from metaplast.errors import UserError
 from metaplast.nn import TaskCrossEntropy
 from metaplast.scenarios import task_tensors
@@ -92,7 +92,7 @@ class EWC(ConsolidationPlugin):
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Consolidate the experience that has just been trained."""
-        generator = torch.Generator().manual_seed(self.seed << 16 | self.n_tasks)
+        generator = torch.Generator().manual_seed(seed_of(self.seed, self.n_tasks))
         weights = snapshot(self.acted_weights(strategy.model))
         criterion = strategy._criterion
         mask = criterion.mask if isinstance(criterion, TaskCrossEntropy) else None

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metaplast.data import TaskTensors, augmented, random_permutation
+from metaplast.data import TaskTensors, augmented, batch_slices, random_permutation
 
 Batch = tuple[Tensor, Tensor]
 """Images (N, C, H, W) in [0, 1] and labels (N,)."""
@@ -20,20 +20,6 @@ def epoch_order(n: int, seed: int, task: int, epoch: int) -> Tensor:
     """
     # torch's own generator keeps 32 bits of a seed, so it cannot tell all of these apart.
     return random_permutation(n, seed, task, epoch)
-
-
-def batch_slices(n: int, batch_size: int) -> list[slice]:
-    """Slices that cover n images in batches; a last image that would be alone joins the batch before it.
-
-    One image has no variance, so batch normalization cannot train on it.
-
-    >>> [(part.start, part.stop) for part in batch_slices(7, batch_size=3)]
-    [(0, 3), (3, 7)]
-    """
-    starts = list(range(0, n, batch_size))
-    if len(starts) > 1 and n - starts[-1] == 1 < batch_size:
-        starts.pop()
-    return [slice(start, stop) for start, stop in zip(starts, [*starts[1:], n], strict=True)]
 
 
 class EpochBatches:

@@ -4,12 +4,14 @@ From these numbers the study of normalization explains its table: whether gradie
 have grown, how large the answers are, how hard a new task pulls at first, and what metaplasticity lets through.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from metaplast.nn import SignActivation, hidden_weights
 from metaplast.optim.consolidation import CONSOLIDATIONS
@@ -66,29 +68,17 @@ class Diagnostics(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on with the file of a resumed run, and listen to the network."""
-        network = cast(Learner, pl_module).network
+        learner = cast(Learner, pl_module)
+        network = learner.network
         self._file = MetricsFile(self.folder / FILE, trainer.current_epoch)
         self._hidden = hidden_weights(network)
         activations = [name for name, module in network.named_modules() if isinstance(module, SignActivation)]
         columns = [f"window/{name}" for name in activations] + ["logits_std"]
         columns += [f"{steps}/{name}" for steps in ("first_steps", "last_steps") for name in self._hidden]
         self._means = {column: _Mean() for column in columns}
-        self._hooks = [network.register_forward_hook(self._see_logits)]
+        self._hooks = [_measure(network, learner, _sd_of_logits, self._means["logits_std"])]
         for name in activations:
-            self._hooks.append(network.get_submodule(name).register_forward_hook(self._see_activation(name)))
-
-    def _see_logits(self, network: nn.Module, inputs: Any, logits: Tensor) -> None:
-        if network.training:
-            self._means["logits_std"].add(logits.detach().float().std())
-
-    def _see_activation(self, name: str) -> Any:
-        mean = self._means[f"window/{name}"]
-
-        def see(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            if module.training:
-                mean.add((inputs[0].detach().abs() <= 1).float().mean())
-
-        return see
+            self._hooks.append(_measure(network.get_submodule(name), learner, _inside, self._means[f"window/{name}"]))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -125,7 +115,9 @@ class Diagnostics(pl.Callback):
         share = CONSOLIDATIONS[getattr(trainer.optimizers[0], "consolidation", "tanh")]
         m = learner.m if isinstance(learner.m, list) else [learner.m] * len(self._hidden)
         with torch.no_grad():
-            for m_of_layer, (name, hidden) in zip(m, self._hidden.items(), strict=True):
+            for m_of_layer, (name, hidden) in zip(
+                m, self._hidden.items(), strict=False
+            ):  # an mlp has m, but none hidden
                 size = hidden.abs()
                 row[f"hidden_mean/{name}"], row[f"hidden_max/{name}"] = float(size.mean()), float(size.max())
                 row[f"kept/{name}"] = float(share(m_of_layer, size).mean())
@@ -136,3 +128,28 @@ class Diagnostics(pl.Callback):
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+
+
+def _measure(
+    module: nn.Module, learner: Learner, quantity: Callable[[Tensor, Tensor], Tensor], mean: _Mean
+) -> RemovableHandle:
+    """Take the mean of a quantity of the input and output of `module` over training steps.
+
+    Plugins make passes of their own: outside of steps (over a memory, for a gradient), and within them with copies of
+    the network, hooks and all.
+    """
+
+    def hook(called: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if called is module and learner.in_training_step:
+            mean.add(quantity(inputs[0].detach(), output.detach()))
+
+    return module.register_forward_hook(hook)
+
+
+def _sd_of_logits(images: Tensor, logits: Tensor) -> Tensor:
+    return logits.float().std()
+
+
+def _inside(a: Tensor, signs: Tensor) -> Tensor:
+    """Share of the activations whose gradient passes the window of the sign."""
+    return (a.abs() <= 1).float().mean()

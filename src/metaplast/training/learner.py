@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from metaplast.data import TaskTensors
 from metaplast.errors import UserError
 from metaplast.metrics import AccuracyMatrix
-from metaplast.nn import TaskCrossEntropy, select_task, set_population_statistics, store_task
+from metaplast.nn import BatchNorm, TaskCrossEntropy, select_task, set_population_statistics, store_task
 from metaplast.optim import parameter_groups
 from metaplast.training.batches import Batch, TestBatches
 from metaplast.training.random_state import random_state, set_random_state
@@ -71,6 +71,8 @@ class Learner(pl.LightningModule):
         self.make_optimizer = optimizer
         self.criterion = nn.CrossEntropyLoss() if criterion is None else criterion
         self.matrix = AccuracyMatrix(schedule.n_tasks, n_tested)
+        self.in_training_step = False
+        """Whether a forward pass is the one that the training loss is taken from; plugins make others."""
         self._loss_sum: Tensor | float = 0.0
         self._loss_count = 0
 
@@ -96,6 +98,20 @@ class Learner(pl.LightningModule):
         """The bridge hooks into the loop by itself."""
         return [] if self.bridge is None else [self.bridge]
 
+    @property
+    def _data(self) -> StreamDataModule:
+        return cast(StreamDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]
+
+    def on_fit_start(self) -> None:
+        """Refuse a task of a single image, which has no variance to normalize by, before anything is trained."""
+        norms = [module for module in self.network.modules() if isinstance(module, BatchNorm)]
+        by_batch = any(norm.test_statistics == "batch" for norm in norms)
+        tasks = [*enumerate(self._data.train_tasks if norms and not self.schedule.joint else ())]
+        tasks += enumerate(self._data.test_tasks if by_batch else ())
+        for task, tensors in tasks:
+            if len(tensors) == 1:
+                raise UserError(f"task {task} has a single image, which batch normalization cannot work on")
+
     def on_train_epoch_start(self) -> None:
         """Reset the optimizer where a task starts and the strategy asks for it."""
         if self.reset_optimizer and self.schedule.starts_task(self.current_epoch):
@@ -103,11 +119,13 @@ class Learner(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of one batch, summed in a tensor, since logging each step would cost more than a small step."""
+        self.in_training_step = True
         if self.bridge is None:
             x, y = batch
             loss: Tensor = self.criterion(self.network(x), y)
         else:
             loss = self.bridge.loss()
+        self.in_training_step = False
         self._loss_sum = self._loss_sum + loss.detach()
         self._loss_count += 1
         return loss
@@ -124,7 +142,17 @@ class Learner(pl.LightningModule):
         return mean
 
     def on_validation_epoch_start(self) -> None:
-        """Settle the normalization of the task just trained, and clear the row of R that is measured anew."""
+        """Settle the normalization of the task just trained, and clear the row of R that is measured anew.
+
+        Raises UserError where training has diverged: a binary weight is ±1 even if the weight behind it is NaN, so that
+        no accuracy would tell it from a network that learned nothing.
+        """
+        for name, parameter in self.network.named_parameters():
+            if not parameter.isfinite().all():
+                raise UserError(
+                    f"training diverged: after epoch {self.current_epoch + 1} (task {self.task}) {name} is not finite; "
+                    "a smaller strategy.optimizer.lr may help"
+                )
         self.settle_normalization()
         if self.trained >= 0:
             store_task(self.network, self.trained)
@@ -132,10 +160,11 @@ class Learner(pl.LightningModule):
 
     def settle_normalization(self) -> None:
         """Set population statistics from data of the current task: all at its end, else enough for an estimate."""
-        data = cast(StreamDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]
+        data, precision = self._data, self.trainer.precision_plugin
         complete = self.schedule.ends_task(self.current_epoch)
         batches = _images(data.current_tasks(self.current_epoch), data.eval_batch_size, complete)
-        set_population_statistics(self.network, batches)
+        with precision.val_step_context():  # Lightning's own is around steps alone
+            set_population_statistics(self.network, lambda: map(precision.convert_input, batches()))
 
     def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Put the normalization of the tested task in place; a task not trained yet has none of its own."""
@@ -155,12 +184,14 @@ class Learner(pl.LightningModule):
         select_task(self.network, None)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the states of the random generators, which Lightning leaves out."""
+        """Add the states of the random generators, which Lightning leaves out, and the losses that await a row."""
         checkpoint["random_state"] = random_state()
+        checkpoint["losses"] = float(self._loss_sum), self._loss_count
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the random generators back to where the checkpoint was taken."""
+        """Put the random generators and the losses back to where the checkpoint was taken."""
         set_random_state(checkpoint["random_state"])
+        self._loss_sum, self._loss_count = checkpoint["losses"]
 
 
 def _images(tasks: list[TaskTensors], batch_size: int, complete: bool) -> Callable[[], Iterable[Tensor]]:

@@ -59,7 +59,7 @@ class OtherStatistics(pl.Callback):
     @torch.no_grad()
     def _test(self, trainer: pl.Trainer, learner: Learner, norms: list[BatchNorm], statistics: Statistics) -> None:
         """The learner's own test, with other statistics and into this matrix."""
-        data = cast(StreamDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        data, precision = cast(StreamDataModule, trainer.datamodule), trainer.precision_plugin  # type: ignore[attr-defined]
         used, matrix = norms[0].test_statistics, learner.matrix
         learner.matrix = cast(AccuracyMatrix, self._matrix)
         learner.eval()
@@ -68,9 +68,10 @@ class OtherStatistics(pl.Callback):
         try:
             learner.on_validation_epoch_start()
             for task, batches in enumerate(data.val_dataloader()):
-                for index, batch in enumerate(batches):
+                for index, batch in enumerate(map(precision.convert_input, batches)):
                     learner.on_validation_batch_start(batch, index, task)
-                    learner.validation_step(batch, index, task)
+                    with precision.val_step_context():
+                        learner.validation_step(batch, index, task)
             learner.on_validation_epoch_end()
         finally:
             learner.matrix = matrix

@@ -25,6 +25,18 @@ class Sink(Protocol):
         """Keep the accuracy matrix (T, T) as it is after `task`."""
 
 
+def replay(rows: Sequence[Row], sink: Sink, epochs_per_task: int, n_tasks: int) -> None:
+    """Give the rows of an earlier session, and the matrix after each of its tasks, to `sink`, as the recorder did."""
+    n_tested = sum(name.startswith("accuracy/task_") for name in rows[0]) if rows else 0
+    R = torch.full((n_tasks, n_tested), float("nan"), dtype=torch.float64)
+    for row in rows:
+        sink.write(row)
+        if row["epoch_in_task"] == epochs_per_task:
+            task = int(row["task"])
+            R[task] = torch.tensor([row[f"accuracy/task_{j}"] for j in range(n_tested)], dtype=torch.float64)
+            sink.after_task(task, R)
+
+
 class Recorder(pl.Callback):
     """After every measured epoch, make a row and give it to the sinks; after every task, the matrix.
 

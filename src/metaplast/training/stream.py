@@ -66,7 +66,9 @@ def _on_device(tasks: list[TaskTensors], device: torch.device) -> list[TaskTenso
     moved: dict[int, Tensor] = {}
 
     def move(tensor: Tensor) -> Tensor:
-        return moved.setdefault(id(tensor), tensor.to(device))
+        if id(tensor) not in moved:
+            moved[id(tensor)] = tensor.to(device)
+        return moved[id(tensor)]
 
     return [
         replace(

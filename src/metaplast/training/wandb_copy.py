@@ -108,8 +108,8 @@ def wait_for_end(recording: Path) -> None:
 
 
 def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
-    import torch  # with what records a run: seconds, which a recording that is whole need not pay
-
+    # With torch: seconds, which a recording that is whole need not pay.
+    from metaplast.training.recorder import replay
     from metaplast.training.wandb_run import open_run
 
     config: dict[str, Any] = yaml.safe_load(run.config) or {}
@@ -120,13 +120,7 @@ def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
     recording = open_run(settings, folder, config, run_id=run_id, **labels)
     rows = _rows(run)
     n_tested = sum(name.startswith("accuracy/task_") for name in rows[0]) if rows else 0
-    R = torch.full((_n_trained(config, n_tested), n_tested), float("nan"), dtype=torch.float64)
-    for row in rows:
-        recording.write(row)
-        if row["epoch_in_task"] == config["epochs_per_task"]:
-            task = int(row["task"])
-            R[task] = torch.tensor([row[f"accuracy/task_{j}"] for j in range(n_tested)], dtype=torch.float64)
-            recording.after_task(task, R)
+    replay(rows, recording, config["epochs_per_task"], _n_trained(config, n_tested))
     recording.summary({**run.summary, "status": run.status})
     recording.finish(exit_code=0 if run.completed else 1)
     (rebuilt,) = (folder / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")

@@ -45,6 +45,21 @@ def test_hindsight_trains_with_every_m_and_says_what_the_choice_has_cost(search:
 
 
 @pytest.mark.parametrize(
+    ("model", "n_layers"),
+    [(("model.hidden=[8]",), 2), (("model=vgg", "model.channels=[4]", "model.hidden=[8,8]"), 4)],
+    ids=["bnn", "vgg"],
+)
+def test_per_layer_tries_a_number_for_each_weight_layer(search: Search, model: tuple[str, ...], n_layers: int) -> None:
+    settings = ("first_tasks.per_layer=true", "first_tasks.n_trials=5", "first_tasks.hindsight=true")
+    answer = search("hparams=first_tasks", *FAST, *model, *settings)
+    assert answer.status == 0
+    tried = [run["m"] for run in answer.runs if run["only_tasks"]]
+    assert tried[:3] == [[0] * n_layers, [1] * n_layers, [2] * n_layers]
+    assert [len(m) for m in tried[3:]] == [n_layers] * 2
+    assert sorted(run["m"] for run in answer.runs if not run["only_tasks"]) == sorted(tried)
+
+
+@pytest.mark.parametrize(
     ("override", "said"),
     [
         ("m=1", "m=1: cannot be given with hparams=first_tasks, which sets m, only_tasks, test_on"),

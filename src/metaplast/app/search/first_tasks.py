@@ -18,9 +18,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.app.check import shown
+from metaplast.app.check import n_layers, shown
 from metaplast.app.overrides import key_of
-from metaplast.app.settings import WIDTHS_OF
 
 M = float | list[float]
 
@@ -95,11 +94,6 @@ def candidates(grid: Sequence[float], n_layers: int, n_trials: int, seed: int) -
     different = [list(layers) for layers in itertools.product(grid, repeat=n_layers) if len(set(layers)) > 1]
     drawn = [different[index] for index in random_permutation(len(different), seed).tolist()]
     return [*([m] * n_layers for m in grid), *drawn][:n_trials]
-
-
-def n_layers(config: DictConfig) -> int:
-    """The weight layers of the model."""
-    return len(config.model[WIDTHS_OF[config.model["_target_"]]]) + 1
 
 
 def _combinations(arguments: Sequence[str]) -> list[list[str]]:

@@ -7,7 +7,6 @@
 A job has the number of its trial, and both go on where an earlier call of the same command stopped.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.app.carried import JobError
+from metaplast.app.resume import read_summary
 from metaplast.app.run_directory import occupied
 from metaplast.app.search.command_line import AROUND
 from metaplast.app.shares import jobs_at_once
@@ -106,7 +106,7 @@ class Search(Sweeper):
         from metaplast.app.search.study import do_again, tell
 
         for trial in study.get_trials(states=[TrialState.RUNNING]):
-            summary = _summary(folder / str(trial.number))
+            summary = read_summary(folder / str(trial.number))
             if summary.get("status") in ("completed", "pruned"):
                 tell(study, trial.number, summary)
             else:
@@ -120,15 +120,6 @@ def at_once(launcher: DictConfig) -> int:
 
 def _sections(config: DictConfig) -> list[str]:
     return [str(key) for key in config if key not in AROUND]
-
-
-def _summary(run_dir: Path) -> dict[str, Any]:
-    """What the run in `run_dir` last said of itself; nothing where it did not come to that."""
-    try:
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return summary if isinstance(summary, dict) else {}
 
 
 def _raise_first(returns: Sequence[JobReturn]) -> None:
