@@ -154,7 +154,7 @@ def _contradictions(config: DictConfig) -> Iterator[str]:
 
 def _memories_of_doubles(config: DictConfig) -> Iterator[str]:
     """Avalanche's datasets, from which these plugins take their memories, hold single precision."""
-    name = config.strategy.name
+    name = _name(config.strategy)
     if config.trainer.precision == "64-true" and name in ("agem", "der", "gem"):
         yield f"trainer.precision=64-true: does not go with strategy={name}, which remembers 32-bit images"
 
