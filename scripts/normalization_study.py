@@ -1,10 +1,11 @@
-"""The study of normalization, read from its runs: one table, one picture, and what was measured inside each arm.
+"""The study of normalization, of runs in several folders: one table, one picture, and what was measured inside.
 
-    python src/train.py experiment=normalization hydra.sweep.dir=outputs/normalization
-    python scripts/normalization_study.py outputs/normalization
+    python src/train.py experiment=normalization seed=3,4 hydra.sweep.dir=outputs/more_seeds
+    python scripts/normalization_study.py outputs/normalization outputs/more_seeds --out outputs/all_seeds
 
-Writes normalization.csv (every number), normalization.md (the table, and each arm against the published code's
-settings) and normalization.png (retention against plasticity) to --out. Runs in and below each DIR count.
+Writes what the experiment itself draws from its own runs when it ends: normalization.csv (every number),
+normalization.md (the table, and each arm against the published code's settings) and normalization.png (retention
+against plasticity), to --out. Runs in and below each DIR count.
 """
 
 import argparse
@@ -28,31 +29,23 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def write(directories: Sequence[Path], folder: Path) -> list[Path]:
-    """Read the runs, write the three files, and return where they are."""
-    from metaplast.analysis.normalization_figures import draw_normalization
-    from metaplast.analysis.normalization_study import study, to_csv, to_markdown
-    from metaplast.atomic import write_text
-    from metaplast.report.figure_style import save_figure
-    from metaplast.report.runs import find_runs
-
-    measured = study(find_runs(directories))
-    table, text, picture = (folder / f"normalization.{suffix}" for suffix in ("csv", "md", "png"))
-    try:
-        write_text(table, to_csv(measured))
-        write_text(text, to_markdown(measured))
-        save_figure(picture, draw_normalization(measured))
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written to: {error.strerror}; give another folder by --out") from error
-    return [table, text, picture]
-
-
 @script
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     arguments = parse(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a sweep may be running beside it
-    paths = write(arguments.directories, arguments.out or arguments.directories[0])
+    from metaplast.report.normalization import write
+    from metaplast.report.runs import find_runs
+    from metaplast.report.sweep import make_sweep
+
+    folder = arguments.out or arguments.directories[0]
+    sweep = make_sweep(find_runs(arguments.directories))
+    try:
+        paths = write(folder, sweep)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written to: {error.strerror}; give another folder by --out") from error
+    if not paths:
+        raise UserError("no completed run of two tasks or more among them; a study needs some")
     print("Written: " + ", ".join(map(str, paths)))
 
 

@@ -5,6 +5,7 @@
 
 Runs are found in and below each DIR, whatever they vary; those that differ in the seed alone are averaged. It can be
 called while a sweep is going on: runs that are running, failed or were killed are listed with what is known of them.
+Those that were cut off get what they lack, drawn from metrics.csv: accuracy_matrix.csv and .png, accuracy_curves.png.
 """
 
 import argparse

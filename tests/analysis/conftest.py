@@ -32,7 +32,13 @@ def lay() -> Callable[..., Path]:
                 "accuracy_matrix": R,
                 "average_accuracy": sum(last) / T / 100,
             },
-            **{"norm": "batch", "norm_per_task": True, "gamma_init": "uniform", "test_statistics": "batch"},
+            **{
+                "norm": "batch",
+                "norm_per_task": True,
+                "gamma_init": "uniform",
+                "test_statistics": "batch",
+                "reset_optimizer": False,
+            },
             **{"task_boundary_used": True, "task_label_used": True, "versions": {"commit": "abc"}},
         }
         path.mkdir(parents=True)

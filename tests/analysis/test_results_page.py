@@ -49,7 +49,8 @@ def test_a_row_says_verdict_numbers_and_conditions(tmp_path: Path, sweep: Make, 
     write_page(tmp_path / "docs", list(known.values()), {"fig2": {"cpu": row}})
     written = (tmp_path / "docs" / "results.md").read_text("utf-8")
     assert "**held**: the best m is 1, 10.0 points above m = 0" in written
-    assert "(Seeds: 2; normalization: batch, per task, γ uniform, batch; boundary: yes; label: yes.)" in written
+    conditions = "normalization: batch, per task, γ uniform, batch; optimizer: kept; boundary: yes; label: yes"
+    assert f"(Seeds: 2; {conditions}.)" in written
     assert "| m = 1 | 60.5 ± 0.7 | 60.5 ± 0.7 | 2 |" in written
     assert "(pictures/fig2_cpu_tasks_by_m.png)" in written
     assert (tmp_path / "docs" / "pictures" / "fig2_cpu_tasks_by_m.png").read_bytes() == b"picture"
@@ -96,21 +97,20 @@ def test_a_sweep_is_complete_when_all_of_its_jobs_are(tmp_path: Path, known: dic
     assert is_complete(known["fig2"], tmp_path)
 
 
-@pytest.mark.parametrize("name", ["normalization", "sign_switch"])
 def test_a_claim_of_several_commands_is_complete_when_the_last_has_drawn(
-    name: str, tmp_path: Path, known: dict[str, Claim]
+    tmp_path: Path, known: dict[str, Claim]
 ) -> None:
     Journal(tmp_path).write(Job(0, [], "0", status="completed"))
     (tmp_path / "sign_switch.json").touch()
-    assert not is_complete(known[name], tmp_path)
-    (tmp_path / f"{name}.png").touch()
-    assert is_complete(known[name], tmp_path)
+    assert not is_complete(known["sign_switch"], tmp_path)
+    (tmp_path / "sign_switch.png").touch()
+    assert is_complete(known["sign_switch"], tmp_path)
 
 
 def test_the_commands_of_a_claim_name_the_same_folder(known: dict[str, Claim]) -> None:
-    assert command_line(known["normalization"], "cpu") == (
-        "python src/train.py experiment=normalization hydra.sweep.dir=outputs/normalization && "
-        "python scripts/normalization_study.py outputs/normalization --out outputs/normalization"
+    assert command_line(known["sign_switch"], "cpu") == (
+        "python src/train.py experiment=sign_switch hydra.run.dir=outputs/sign_switch/run && "
+        "python scripts/sign_switch.py outputs/sign_switch/run --out outputs/sign_switch --images 2000"
     )
 
 
@@ -126,3 +126,21 @@ def test_files_that_lack_what_the_claim_asks_for_are_named(
     sweep(([60.0], {"strategy.name": "meta"}))
     with pytest.raises(UserError, match=r"^table1: .*sweep does not hold the runs that it is judged by"):
         measure(known["table1"], {"table1": tmp_path / "sweep"})
+
+
+def test_a_claim_judged_by_a_scripts_numbers_says_the_conditions_of_its_runs_or_its_seeds(
+    tmp_path: Path, lay: Callable[..., Path], known: dict[str, Claim]
+) -> None:
+    folder = tmp_path / "sign_switch"
+    lay(folder / "run", [90, 80], {})
+    layers = [{"name": f"layer{i}", "rank_correlation": 0.95} for i in (1, 2, 3)]
+    (folder / "sign_switch.json").write_text(json.dumps({"layers": layers}))
+    row = measure(known["sign_switch"], {"sign_switch": folder})
+    assert row.conditions.startswith("(Seeds: 1; normalization: batch, per task, γ uniform, batch; optimizer: kept;")
+
+    runs = [{"seed": seed, "speed_correlation": 1.0, "bin_rank_correlation": 1.0} for seed in (1, 2)]
+    alone = tmp_path / "quadratic"
+    alone.mkdir()
+    (alone / "quadratic.json").write_text(json.dumps({"runs": runs}))
+    row = measure(known["quadratic"], {"quadratic": alone})
+    assert row.conditions == "(Seeds: 1, 2; no network is trained.)"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig
 
-from metaplast.analysis.normalization_study import arm
 from metaplast.app.check import check
 from metaplast.app.summary import description
+from metaplast.report.normalization_study import arm
 
 ARMS = {
     "reference": "reference",
@@ -44,7 +44,8 @@ def test_the_experiment_is_a_grid_of_all_arms_at_three_widths(composed: Callable
     config = composed("experiment=normalization", f"budget={budget}", "m=0")
     check(config)
     assert config.diagnostics
+    assert config.figures == ["normalization"]
     params = config.hydra.sweeper.params
-    assert set(params.arm.split(",")) == ARMS.keys() - {"running"}  # it trains as the reference does
+    assert set(params.arm.split(",")) == ARMS.keys()
     assert params["model.hidden"].count("[") == 3
     assert params.m.startswith("0,")

@@ -21,29 +21,33 @@ TINY = {
     "beyond_consolidation": DIGITS,
     "beyond_sgd": DIGITS,
     "bcnn_fashion": [*DIGITS, "model.channels=[4]"],
+    "ewc_pmnist": [*DIGITS, "strategy.n_samples=50"],
     "fig2": DIGITS,
     "fig2_mlp": DIGITS,
-    "fig3": [*DIGITS, "model.hidden=[16],[32]", "+strategy.n_samples=50"],
+    "fig3": [*DIGITS, "model.hidden=[16],[32]", "++strategy.n_samples=50"],
     "fig4_cifar10": DIGITS,
     "fig4_cifar100": [*DIGITS, "batch_size=100"],
     "fig4_fmnist_mnist": DIGITS,
     "fig4_mnist_fmnist": DIGITS,
     "fig4_mnist_usps": [*DIGITS, "model.channels=[4]"],
+    "normalization": [*DIGITS, "model.hidden=[16]", "m=2", "arm=reference,running"],
+    "paper": DIGITS,
+    "parity": DIGITS,
     "rotated": DIGITS,
+    "si_pmnist": [*DIGITS, "~scenario.padding"],
     "split_fmnist": ["scenario=split_digits"],
     "split_mnist": ["scenario=split_digits"],
     "stream_cifar10": ["scenario=stream_digits", "model.channels=[4,4]", "model.hidden=[16]", "scenario.n_parts=1,3"],
     "stream_fmnist": ["scenario=stream_digits", "scenario.n_parts=1,3"],
-    "table1": [*DIGITS, "+strategy.n_samples=50"],
+    "table1": [*DIGITS, "++strategy.n_samples=50"],
     "width": [*DIGITS, "model.hidden=[16],[32]"],
 }
 """What makes each a matter of seconds, on data that need no files; hidden layers are of 16 units besides."""
 
 
-def arms(composed: Compose, experiment: str, budget: str, most: int = 99) -> list[DictConfig]:
+def arms(composed: Compose, *base: str, most: int = 99) -> list[DictConfig]:
     """Every configuration that an experiment runs, but for the seeds, or the last `most` of them."""
-    base = [f"experiment={experiment}", f"budget={budget}"]
-    params = composed(*base).hydra.sweeper.params
+    params = composed(*base).hydra.sweeper.params or {}
     swept = [f"{key}={value}" for key, value in params.items() if key != "seed"]
     [jobs] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(swept), max_batch_size=None)
     return [composed(*base, *job) for job in jobs[-most:]]
@@ -54,12 +58,17 @@ def values(config: DictConfig, *keys: str) -> list[Any]:
     return [OmegaConf.to_container(value) if OmegaConf.is_config(value) else value for value in found]
 
 
+def test_every_experiment_is_tried(conf: Path) -> None:
+    own_test = {"sign_switch"}  # tests/scripts/test_sign_switch.py
+    assert {path.stem for path in (conf / "experiment").glob("*.yaml")} == TINY.keys() | own_test
+
+
 @pytest.mark.parametrize("experiment", TINY)
 def test_the_arms_can_be_run_at_cpu_size(experiment: str, composed: Compose) -> None:
-    for arm in arms(composed, experiment, "cpu", most=1):
+    for arm in arms(composed, f"experiment={experiment}", most=1):
         check(arm)
         assert warnings(arm) == []
-        assert arm.figures
+        assert arm.figures or arm.hydra.mode is None, "the grid of an experiment is drawn"
 
 
 DESIGN: dict[str, tuple[int, list[Any], set[Any], list[Any]]] = {
@@ -81,7 +90,7 @@ DESIGN: dict[str, tuple[int, list[Any], set[Any], list[Any]]] = {
 @pytest.mark.parametrize("experiment", DESIGN)
 def test_the_papers_size_is_the_papers_settings(experiment: str, composed: Compose) -> None:
     n_arms, widths, ms, rest = DESIGN[experiment]
-    found = arms(composed, experiment, "paper")
+    found = arms(composed, f"experiment={experiment}", "budget=paper")
     assert len(found) == n_arms
     for arm in found:
         check(arm)
@@ -95,11 +104,10 @@ def test_the_papers_size_is_the_papers_settings(experiment: str, composed: Compo
     assert [width for i, width in enumerate(layers) if width not in layers[:i]] == widths
 
 
-def sweep(experiment: str, start: Callable[..., Any], workplace: Path) -> Path:
+def sweep(experiment: str, start: Callable[..., Any], workplace: Path, *overrides: str) -> Path:
     """Run an experiment at a tiny size as a user would, and return its folder."""
-    hidden = [] if any("model." in word for word in TINY[experiment]) else ["model.hidden=[16]"]
     folder = workplace / "sweep"
-    process = start(f"experiment={experiment}", *SMALL, *hidden, *TINY[experiment], f"hydra.sweep.dir={folder}")
+    process = start("-m", f"experiment={experiment}", *SMALL, *overrides, f"hydra.sweep.dir={folder}")
     out, err = process.communicate(timeout=500)
     assert process.returncode == 0, err[-2000:] + out[-2000:]
     return folder
@@ -127,4 +135,20 @@ def test_an_experiment_draws_its_figures(composed: Compose, workplace: Path) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", TINY)
 def test_every_experiment_runs_to_its_figures(experiment: str, start: Callable[..., Any], workplace: Path) -> None:
-    assert_drawn(sweep(experiment, start, workplace))
+    hidden = [] if any("model." in word for word in TINY[experiment]) else ["model.hidden=[16]"]
+    assert_drawn(sweep(experiment, start, workplace, *hidden, *TINY[experiment]))
+
+
+@pytest.mark.slow
+def test_two_data_sets_are_drawn_beside_networks_of_half_the_channels_that_learn_one_each(
+    start: Callable[..., Any], workplace: Path, mnist_and_usps: Path
+) -> None:
+    sizes = ["++scenario.n_mnist=20", "++scenario.n_usps=12", f"data_dir={mnist_and_usps}"]
+    folder = sweep("fig4_mnist_usps", start, workplace, *sizes)
+    assert_drawn(folder)
+    runs = [OmegaConf.load(folder / str(job) / "config.yaml") for job in range(3)]
+    assert [values(run, "scenario.name", "m", "model.channels") for run in runs] == [  # type: ignore[arg-type]
+        ["mnist_usps", 1.2, [12, 20, 30]],
+        ["mnist_part", 0, [6, 10, 15]],
+        ["usps_part", 0, [6, 10, 15]],
+    ]

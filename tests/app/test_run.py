@@ -5,6 +5,7 @@ import functools
 import itertools
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +17,13 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.app.run import CHECKPOINT, run
+from metaplast.app.summary import description
 from metaplast.errors import UserError
+from metaplast.metrics.figures import FIGURES
 from metaplast.report import dashboard, read_matrix_csv
+from metaplast.report.cut_run import rebuild_results
+from metaplast.report.metrics_csv import read_baseline
+from metaplast.report.runs import read_run
 from metaplast.training.checkpoint_file import read_checkpoint
 from metaplast.training.recorder import Recorder
 from metaplast.training.shared_cores import SharedCores
@@ -95,11 +101,48 @@ def test_threads_follow_the_load_unless_they_are_given(
 def test_every_row_of_metrics_holds_what_the_matrix_says_at_the_end_of_a_task(small: Compose, tmp_path: Path) -> None:
     summary = run(small(), tmp_path / "run")
     rows = files_of(tmp_path / "run")["rows"]
-    assert [int(row["epoch"]) for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert [int(row["task"]) for row in rows] == [0, 0, 1, 1, 2, 2]
-    for task, row in enumerate(rows[1::2]):
+    assert [int(row["epoch"]) for row in rows] == [0, 1, 2, 3, 4, 5, 6]
+    assert [int(row["task"]) for row in rows] == [0, 0, 0, 1, 1, 2, 2]
+    for task, row in enumerate(rows[2::2]):
         assert [float(row[f"accuracy/task_{j}"]) for j in range(3)] == summary["accuracy_matrix"][task]
-    assert all(0 < float(row["flips/layer1"]) < 1 for row in rows)
+    assert all(0 < float(row["flips/layer1"]) < 1 for row in rows[1:])
+
+
+def test_the_first_row_of_metrics_is_the_baseline_and_the_checkpoint_and_the_columns_know_none_of_it(
+    small: Compose, tmp_path: Path
+) -> None:
+    summary = run(small("strategy=joint"), tmp_path / "run")
+    first = files_of(tmp_path / "run")["rows"][0]
+    assert read_baseline(tmp_path / "run" / "metrics.csv") == summary["accuracy_before_training"]
+    told = {key: first[key] for key in ("epoch", "step", "task", "epoch_in_task", "train_loss", "flips/layer1")}
+    assert told == {
+        **{"epoch": "0", "step": "0", "task": "2", "epoch_in_task": "0", "train_loss": "nan", "flips/layer1": "nan"}
+    }
+    rows = read_checkpoint(tmp_path / "run" / CHECKPOINT)["callbacks"]["Recorder"]["rows"]
+    assert [row["epoch"] for row in rows] == [1, 2]
+    header = (tmp_path / "run" / "metrics.csv").read_text("utf-8").splitlines()[0]
+    assert header.split(",") == list(rows[0])
+
+
+@pytest.mark.parametrize(
+    "overrides", [("measure_every=2", "only_tasks=2"), ("strategy=joint",)], ids=["sequence", "joint"]
+)
+def test_the_files_of_a_run_are_rebuilt_to_the_last_bit_from_its_configuration_and_metrics(
+    small: Compose, tmp_path: Path, overrides: tuple[str, ...]
+) -> None:
+    summary, run_dir = run(small(*overrides), tmp_path / "run"), tmp_path / "run"
+    results = {"accuracy_matrix.csv", "accuracy_matrix.png", "accuracy_curves.png"}
+    before = {name: (run_dir / name).read_bytes() for name in results}
+    for path in run_dir.iterdir():
+        if path.name not in ("config.yaml", "metrics.csv"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    # What summary.json says as soon as a run has started.
+    told = json.dumps({**description(small(*overrides)), "status": "running"})
+    (run_dir / "summary.json").write_text(told, "utf-8")
+    rebuilt = rebuild_results(read_run(run_dir))
+    assert rebuilt == {key: summary[key] for key in (*FIGURES, "accuracy_matrix", "accuracy_before_training")}
+    assert {name: (run_dir / name).read_bytes() for name in results} == before
+    assert (run_dir / "summary.json").read_text("utf-8") == told
 
 
 @pytest.mark.parametrize(
@@ -129,7 +172,7 @@ def test_a_run_that_was_cut_and_resumed_ends_in_the_same_bits(
         run(small(*overrides), tmp_path / "cut")
     monkeypatch.setattr(Recorder, "on_train_epoch_start", start)
     assert json.loads((tmp_path / "cut" / "summary.json").read_text("utf-8"))["status"] == "failed"
-    assert len(files_of(tmp_path / "cut")["rows"]) == (cut // 2 if "measure_every=2" in overrides else cut)
+    assert len(files_of(tmp_path / "cut")["rows"]) == 1 + (cut // 2 if "measure_every=2" in overrides else cut)
 
     torch.manual_seed(99)  # whatever the process did in between must not matter
     run(small(*overrides, f"resume={tmp_path / 'cut'}"), tmp_path / "cut")
@@ -169,7 +212,7 @@ def test_the_other_networks_run(small: Compose, tmp_path: Path, model: str) -> N
 def test_tests_may_be_rarer_than_epochs(small: Compose, tmp_path: Path) -> None:
     often, seldom = run(small(), tmp_path / "often"), run(small("measure_every=2"), tmp_path / "seldom")
     assert often["accuracy_matrix"] == seldom["accuracy_matrix"]
-    assert len(files_of(tmp_path / "seldom")["rows"]) == 3
+    assert len(files_of(tmp_path / "seldom")["rows"]) == 1 + 3
 
 
 def test_a_failed_run_says_so_in_its_summary(small: Compose, tmp_path: Path) -> None:
@@ -214,7 +257,7 @@ def test_the_copy_in_wandb_holds_the_rows_of_metrics_and_what_the_run_came_to(sm
     records = [json.loads(line) for line in inspected.stdout.splitlines()]
     items = [record["history"]["item"] for record in records if record["type"] == "history"]
     copied = [item for item in items if "train_loss" in item]
-    rows = files_of(tmp_path / "run")["rows"]
+    rows = files_of(tmp_path / "run")["rows"][1:]  # the baseline is in the file alone
     assert [[item[name] for name in rows[0]] for item in copied] == [[float(v) for v in row.values()] for row in rows]
     assert [item["task"] for item in items if "after_task/average_accuracy" in item] == [0, 1, 2]
     logged = {name.removesuffix(part) for item in items for name in item for part in ("", ".path", ".sha256")}

@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from metaplast.app.run import CHECKPOINT, run
 from metaplast.errors import UserError
 from metaplast.report import read_matrix_csv, read_metrics
+from metaplast.report.cut_run import rebuild_results
+from metaplast.report.runs import read_run
 from metaplast.training.checkpoint_file import read_checkpoint
 from metaplast.training.recorder import Recorder
 
@@ -82,6 +84,14 @@ def test_a_stream_is_one_task_of_many_parts_and_told_nothing(small: Compose, tmp
     assert [row["task"] for row in rows] == [0, 0, 1, 1, 2, 2]
     assert [row["accuracy/task_0"] for row in rows[1::2]] == R.flatten().tolist()
     assert all(row["average_accuracy_seen"] == row["accuracy/task_0"] for row in rows)
+
+
+def test_the_results_of_a_stream_are_rebuilt_from_its_metrics(small: Compose, tmp_path: Path) -> None:
+    summary, matrix = run(small(*STREAM), tmp_path / "run"), tmp_path / "run" / "accuracy_matrix.csv"
+    before = matrix.read_bytes()
+    matrix.unlink()
+    assert rebuild_results(read_run(tmp_path / "run")).items() <= summary.items()
+    assert matrix.read_bytes() == before
 
 
 def test_a_stream_whose_optimizer_starts_afresh_at_each_part_is_told_where_one_ends(

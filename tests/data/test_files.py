@@ -7,6 +7,8 @@ import os
 import pty
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,15 +137,50 @@ def test_away_from_a_terminal_each_source_is_one_line_of_the_log(
     ]
 
 
-def test_on_a_terminal_the_source_is_named_while_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Trickle(Local):
+    """A source that has brought a megabyte and waits until that was `seen`."""
+
+    def __init__(self, seen: Callable[[], bool]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def bring(self, folder: Path) -> None:
+        super().bring(folder)
+        (folder / "deep" / "rest").write_bytes(bytes(10**6))
+        deadline = time.monotonic() + 30
+        while not self.seen():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_away_from_a_terminal_the_log_says_now_and_then_how_much_has_come(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metaplast.data.files.LOG_SECONDS", 0.02)
+    line = f"Fetching Toys into {tmp_path / 'toys'}: a local copy, 1.0 MB written"
+    with caplog.at_level(logging.INFO):
+        fetch(files_from(Trickle(lambda: line in caplog.messages)), tmp_path)
+    said = len(caplog.messages)
+    time.sleep(0.1)
+    assert len(caplog.messages) == said
+
+
+def test_on_a_terminal_the_source_is_named_while_it_works_and_how_much_has_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     controller, terminal = pty.openpty()
+    shown = ""
+
+    def seen() -> bool:
+        nonlocal shown
+        shown += os.read(controller, 4096).decode()
+        return "1.0 MB written" in shown
+
     with os.fdopen(terminal, "w") as stderr:
         monkeypatch.setattr("sys.stderr", stderr)
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setenv("COLUMNS", "300")
-        fetch(files_from(Local()), tmp_path)
-        stderr.flush()
-        shown = os.read(controller, 4096).decode()
+        fetch(files_from(Trickle(seen)), tmp_path)
     os.close(controller)
     assert f"Fetching Toys into {tmp_path / 'toys'}: a local copy" in shown
 

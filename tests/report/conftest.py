@@ -87,7 +87,7 @@ def _lay_run(path: Path, status: str = "completed", *, seed: int = 0, n_tasks: i
     (path / ".lock").touch()
     (path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
     (path / "summary.json").write_text(json.dumps(summary))
-    rows = ["epoch," + ",".join(f"accuracy/task_{j}" for j in range(n_tasks))]
-    rows += [f"{i + 1}," + ",".join(map(repr, row)) for i, row in enumerate(R)]
+    rows = ["epoch,task," + ",".join(f"accuracy/task_{j}" for j in range(n_tasks))]
+    rows += [f"{i + 1},{i}," + ",".join(map(repr, row)) for i, row in enumerate(R)]
     (path / "metrics.csv").write_text("\n".join(rows) + "\n")
     return path

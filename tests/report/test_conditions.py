@@ -6,7 +6,7 @@ from metaplast.report.conditions import common, conditions
 
 
 def test_a_run_that_says_nothing_has_dashes() -> None:
-    assert conditions({}) == ("–", "–", "–", "–")
+    assert conditions({}) == ("–", "–", "–", "–", "–")
 
 
 def test_no_normalization_is_none_and_a_setting_that_a_kind_lacks_is_left_out() -> None:
@@ -14,6 +14,11 @@ def test_no_normalization_is_none_and_a_setting_that_a_kind_lacks_is_left_out() 
     assert conditions({"norm": "layer", "gamma_init": "ones", "test_statistics": None}).normalization == (
         "layer, shared, γ ones"
     )
+
+
+def test_a_normalization_without_gamma_and_an_optimizer_that_starts_afresh_are_said() -> None:
+    told = conditions({"norm": "batch", "norm_affine": False, "gamma_init": None, "reset_optimizer": True})
+    assert (told.normalization, told.optimizer) == ("batch, shared, not affine", "afresh at each task")
 
 
 def test_validation_data_are_never_taken_for_test_data(summary: dict[str, Any]) -> None:

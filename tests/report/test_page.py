@@ -180,7 +180,7 @@ def test_it_names_no_place_outside(page: Path) -> None:
 
 def test_conditions_and_overrides_are_in_plain_sight(page: Path) -> None:
     html = page.read_text()
-    assert "norm batch, per task, γ uniform, population · task boundary in training: yes" in html
+    assert "norm batch, per task, γ uniform, population · optimizer kept · task boundary in training: yes" in html
     assert "python src/train.py m=0 seed=1" in html
     assert "strategy=finetune seed=0" in html  # of a run that kept no overrides, what singles it out
 

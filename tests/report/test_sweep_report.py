@@ -44,6 +44,20 @@ def test_a_sweep_that_goes_on_is_reported_as_it_stands_and_again(tmp_path: Path,
     assert [row["status"] for row in csv.DictReader(second.splitlines())] == ["completed", "lost", "completed"]
 
 
+def test_of_runs_that_were_cut_off_one_that_cannot_be_read_is_named_and_the_others_get_their_pictures(
+    tmp_path: Path, lay_run: LayRun
+) -> None:
+    broken, cut = lay_run(tmp_path / "0", "failed"), lay_run(tmp_path / "1", "failed")
+    (broken / "metrics.csv").write_text("epoch,task\n1\n")
+    console = Console(file=io.StringIO(), width=60)
+    report_sweep([tmp_path], console=console)
+    said = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    reason = f"metrics: line 2 of {broken}/metrics.csv is not a row of 2 numbers"
+    assert said[0] == f"{broken}: its pictures cannot be made: {reason}"
+    assert {"accuracy_matrix.csv", "accuracy_matrix.png", "accuracy_curves.png"} <= {p.name for p in cut.iterdir()}
+    assert "1/accuracy_curves.png" in (tmp_path / "sweep.html").read_text()
+
+
 def test_several_directories_are_reported_in_the_folder_that_holds_them(tmp_path: Path, lay_run: LayRun) -> None:
     for name in ("a/0", "b/0"):
         lay_run(tmp_path / name, "failed")

@@ -74,7 +74,7 @@ def test_the_table_has_a_row_a_setting_and_names_the_conditions_and_what_is_not_
         "0.5 2 50.5 ± 0.7 60.0 ± 0.0 −60.0 ± 0.0 – 1.5",
         "2 1 of 2 65.0 37.5 −37.5 – 1.5",
         "mean ± standard deviation over seeds; forgetting, BWT and FWT in points",
-        "norm batch, per task, γ uniform, population · task boundary used in training: yes"
+        "norm batch, per task, γ uniform, population · optimizer kept · task boundary used in training: yes"
         " · task label used in testing: yes · tested on test data",
         "2 of 5 runs are not completed:",
         f"failed {tmp_path}/3: ValueError: the loss is not finite",
@@ -88,7 +88,8 @@ def test_conditions_that_differ_are_said_for_each_setting(tmp_path: Path, lay_ru
         summary = json.loads((path / "summary.json").read_text())
         (path / "summary.json").write_text(json.dumps({**summary, "norm": norm, "task_label_used": norm == "batch"}))
     text = printed(make_sweep(find_runs([tmp_path])))
-    assert "norm = none: norm none · task boundary used in training: yes · task label used in testing: no" in text
+    told = "task boundary used in training: yes · task label used in testing: no"
+    assert f"norm = none: norm none · optimizer kept · {told}" in text
 
 
 def test_a_terminal_of_plain_letters_gets_plain_letters(sweep: Sweep) -> None:

@@ -21,7 +21,7 @@ after task    0     1
 average accuracy 87.5 % ↑   forgetting 10.0 ↓   BWT −10.0 ↑   FWT – ↑
 ↑ more is better, ↓ less is better; forgetting, BWT and FWT in points
 
-norm batch · gamma uniform · test statistics population · optimizer kept
+norm batch, shared, γ uniform, population · optimizer kept
 task boundary used in training: no · task label used in testing: yes
 finished: trained for 3 min 41 s at 6,778 samples a second
 run directory: outputs/train/2025-11-24/17-49-03
@@ -94,7 +94,7 @@ def test_a_terminal_without_unicode_gets_ascii(summary: dict[str, Any]) -> None:
 
 def test_what_the_network_has_not_is_not_named(summary: dict[str, Any]) -> None:
     text = printed(summary | {"norm": "none", "gamma_init": None, "test_statistics": None, "reset_optimizer": True})
-    assert "\nnorm none · optimizer reset\n" in text
+    assert "\nnorm none · optimizer afresh at each task\n" in text
 
 
 def test_printing_imports_neither_torch_nor_matplotlib() -> None:

@@ -14,7 +14,7 @@ def test_a_bench_that_there_is_not_is_refused_with_those_there_are() -> None:
     command = [sys.executable, str(ROOT / "scripts" / "bench.py"), "stepp"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: stepp: there is no such bench; they are step, epoch, side-by-side, sweep\n"
+    assert done.stderr == "error: stepp: there is no such bench; they are step, epoch, side-by-side, sweep, fisher\n"
 
 
 def bench(name: str, out: Path) -> dict[str, float]:
@@ -37,3 +37,10 @@ def test_two_trainings_share_the_cores_without_stopping_each_other(tmp_path: Pat
 @pytest.mark.slow
 def test_two_jobs_of_a_sweep_at_once_are_one_and_a_half_times_as_many_a_minute(tmp_path: Path) -> None:
     assert bench("sweep", tmp_path / "bench.json")["two at once over one at once"] >= 1.5
+
+
+@pytest.mark.slow
+def test_the_fisher_information_takes_a_twentieth_of_the_time_of_the_loop_at_most(tmp_path: Path) -> None:
+    numbers = bench("fisher", tmp_path / "bench.json")
+    assert numbers["times faster"] >= 20
+    assert numbers["largest relative difference"] <= 1e-5

@@ -43,13 +43,18 @@ def test_a_bad_argument_is_answered_in_one_line(arguments: list[str], message: s
 
 
 @pytest.mark.slow
-def test_the_experiment_is_a_study_that_it_reads(tmp_path: Path) -> None:
+def test_it_says_of_the_experiment_what_the_experiment_drew_itself(tmp_path: Path) -> None:
     sizes = ["scenario=pdigits", "scenario.n_tasks=2", "model.hidden=[8],[16]", "m=0,2", "arm=reference,gamma_kept"]
     train = [sys.executable, "src/train.py", "experiment=normalization", *sizes, "logger=none"]
-    train.append(f"hydra.sweep.dir={tmp_path}")
+    train.append(f"hydra.sweep.dir={tmp_path / 'sweep'}")
     subprocess.run(train, cwd=ROOT, check=True, capture_output=True, timeout=500)
-    done = command(str(tmp_path))
+    done = command(str(tmp_path / "sweep"), "--out", str(tmp_path / "again"))
     assert done.returncode == 0, done.stderr
-    lines = (tmp_path / "normalization.csv").read_text().splitlines()
+    drawn, again = (
+        [tmp_path / folder / f"normalization.{suffix}" for suffix in ("csv", "md", "png")]
+        for folder in ("sweep", "again")
+    )
+    assert [path.read_bytes() for path in drawn] == [path.read_bytes() for path in again]
+    lines = drawn[0].read_text().splitlines()
     assert len(lines) == 1 + 2 * 2 * 2 * 2  # widths, m, arms, and both statistics of each run
-    assert "Adam kept" in (tmp_path / "normalization.md").read_text()
+    assert "Adam kept" in drawn[1].read_text()

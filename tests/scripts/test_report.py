@@ -3,9 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from metaplast.report import read_matrix_csv, read_metrics
+from metaplast.report.metrics_csv import accuracies
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,6 +31,31 @@ def test_it_prints_the_table_and_where_the_page_is(tmp_path: Path) -> None:
     assert lines[1].split() == ["meta", "1.5", "2", "75.0", "±", "7.1", "–", "–", "–", "–"]
     assert lines[-1] == f"page: {tmp_path}/new/report/sweep.html"
     assert (tmp_path / "new" / "report" / "sweep.html").is_file()
+
+
+def test_a_run_killed_by_sigkill_gets_the_pictures_of_what_it_measured(tmp_path: Path) -> None:
+    settings = ["scenario=pdigits", "epochs_per_task=1000", "model.hidden=[8]", "logger=none", "trainer.threads=1"]
+    run_dir = tmp_path / "run"
+    arguments = [*settings, "trainer.progress=none", f"hydra.run.dir={run_dir}"]
+    with subprocess.Popen([sys.executable, str(ROOT / "src" / "train.py"), *arguments], cwd=tmp_path) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not (run_dir / "metrics.csv").exists() or len(read_metrics(run_dir / "metrics.csv")) < 2:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        finally:
+            process.kill()
+    told = (run_dir / "summary.json").read_text("utf-8")
+    assert json.loads(told)["status"] == "running"
+    done = command(str(run_dir))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all((run_dir / f"{name}.png").is_file() for name in ("accuracy_matrix", "accuracy_curves"))
+    last = read_metrics(run_dir / "metrics.csv")[-1]
+    R = read_matrix_csv(run_dir / "accuracy_matrix.csv")
+    assert R[0].tolist() == accuracies(last)
+    assert R[1:].isnan().all()
+    assert (run_dir / "summary.json").read_text("utf-8") == told
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from avalanche.training.plugins import EWCPlugin, LwFPlugin, ReplayPlugin
 from torch import nn
 
 from metaplast.analysis import two_loops
-from metaplast.analysis.plugin_table import CASES, OURS, plain
+from metaplast.analysis.plugin_table import CASES, OURS, Case, plain
 from metaplast.analysis.two_loops import (
     EPOCHS,
     LR,
@@ -24,6 +24,7 @@ from metaplast.errors import UserError
 from metaplast.nn import bnn
 from metaplast.scenarios import Scenario
 from metaplast.strategies.bridge import Bridge
+from metaplast.strategies.ewc import EWC
 from metaplast.strategies.wishes import EVENTS
 from metaplast.training.learner import Learner
 from metaplast.training.schedule import Schedule
@@ -50,6 +51,8 @@ BASELINES = {
         )
     },
     **OURS,
+    "EWC, online": Case(lambda *_: [EWC(0.5, mode="online", gamma=0.7)], plain),
+    "EWC, shuffled": Case(lambda *_: [EWC(0.5, shuffled=True)], plain),
 }
 
 

@@ -237,15 +237,6 @@ def test_a_network_in_the_state_of_a_stored_task_is_refused() -> None:
         diagonal_fisher(network, [(X, Y)])
 
 
-@pytest.mark.slow
-def test_it_takes_a_twentieth_of_the_time_of_the_loop_at_most() -> None:
-    import runpy
-    from pathlib import Path
-
-    bench = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "bench_fisher.py"))
-    assert bench["measure"]()["ratio"] >= 20
-
-
 @pytest.mark.parametrize("labels", LABELS)
 def test_with_a_mask_it_is_that_of_a_head_which_has_the_classes_of_the_task_alone(labels: Labels) -> None:
     own = [1, 2, 4]

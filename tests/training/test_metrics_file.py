@@ -18,14 +18,14 @@ def row(epoch: int) -> dict[str, float | int]:
     return {"epoch": epoch, "train_loss": 1 / (epoch + 2), "accuracy/task_0": 0.1 * epoch}
 
 
-def file_of(path: Path, epochs: int) -> Path:
+def file_of(path: Path, epochs: int, first: int = 0) -> Path:
     metrics = MetricsFile(path)
-    for epoch in range(1, epochs + 1):
+    for epoch in range(first, epochs + 1):
         metrics.write(row(epoch))
     return path
 
 
-@given(st.lists(st.tuples(st.integers(0, 10**9), st.floats(), st.floats(width=32)), min_size=1))
+@given(st.lists(st.tuples(st.integers(1, 10**9), st.floats(), st.floats(width=32)), min_size=1))
 def test_numbers_read_back_as_the_same_floats(
     tmp_path_factory: pytest.TempPathFactory, values: list[tuple[int, float, float]]
 ) -> None:
@@ -81,6 +81,22 @@ def test_a_resumed_run_writes_the_file_of_a_run_that_was_never_stopped(
     assert path.read_text() == file_of(folder / "whole.csv", epochs=7).read_text()
 
 
+def test_a_run_that_starts_begins_the_file_anew_and_one_resumed_before_its_first_row_keeps_the_baseline(
+    tmp_path: Path,
+) -> None:
+    path = file_of(tmp_path / "metrics.csv", epochs=2)
+    MetricsFile(path, epochs_done=0)
+    assert path.read_text() == file_of(tmp_path / "baseline.csv", epochs=0).read_text()
+    MetricsFile(path)
+    assert not path.exists()
+
+
+def test_a_file_of_before_without_a_baseline_is_gone_on_with(tmp_path: Path) -> None:
+    path = file_of(tmp_path / "metrics.csv", epochs=3, first=1)
+    MetricsFile(path, epochs_done=2).write(row(3))
+    assert path.read_text() == file_of(tmp_path / "whole.csv", epochs=3, first=1).read_text()
+
+
 def test_an_unfinished_last_line_is_left_out(tmp_path: Path) -> None:
     path = file_of(tmp_path / "metrics.csv", epochs=3)
     rows, text = read_metrics(path), path.read_text()
@@ -88,7 +104,7 @@ def test_an_unfinished_last_line_is_left_out(tmp_path: Path) -> None:
         path.write_text(text[:length])
         read = read_metrics(path)
         assert read == rows[: len(read)]
-        assert len(read) == max(0, text[:length].count("\n") - 1)
+        assert len(read) == max(0, text[:length].count("\n") - 2)
 
 
 @pytest.mark.parametrize("content", ["epoch,x\n1,2\n2,three\n", "epoch,x\n1,2\n3\n", "epoch,x\n1,2\n3,4,5\n"])

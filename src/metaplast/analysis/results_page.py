@@ -71,10 +71,10 @@ def measure(claim: Claim, folders: Mapping[str, Path]) -> Row:
     folder = folders[claim.name]
     try:
         if claim.rows is not None:
-            finding: Finding = claim.judge(_numbers(folder, *claim.rows))
-            return Row(*finding)
+            numbers = _numbers(folder, *claim.rows)
+            return Row(*claim.judge(numbers), conditions=_conditions_of_numbers(numbers, folder))
         sweep = make_sweep(find_runs([folder]))
-        finding = claim.judge(sweep, *(make_sweep(find_runs([folders[name]])) for name in claim.needs))
+        finding: Finding = claim.judge(sweep, *(make_sweep(find_runs([folders[name]])) for name in claim.needs))
     except (ValueError, KeyError, IndexError) as error:
         raise UserError(
             f"{claim.name}: {folder} does not hold the runs that it is judged by ({type(error).__name__}: {error}); "
@@ -200,7 +200,18 @@ def _conditions(sweep: Sweep) -> str:
     """Normalization, boundary and label of the completed runs, and how many seeds there were."""
     told = common(run.summary for run in sweep.runs if run.completed)
     seeds = " or ".join(dict.fromkeys(setting.seeds for setting in sweep.settings))
-    return f"(Seeds: {seeds}; normalization: {told.normalization}; boundary: {told.boundary}; label: {told.label}.)"
+    return (
+        f"(Seeds: {seeds}; normalization: {told.normalization}; optimizer: {told.optimizer}; "
+        f"boundary: {told.boundary}; label: {told.label}.)"
+    )
+
+
+def _conditions_of_numbers(numbers: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    """The same of the runs that a script took its numbers from, if any; else the seeds that it names itself."""
+    if any(folder.rglob("summary.json")):
+        return _conditions(make_sweep(find_runs([folder])))
+    seeds = [str(row["seed"]) for row in numbers if "seed" in row]
+    return f"(Seeds: {', '.join(seeds)}; no network is trained.)" if seeds else ""
 
 
 def _besides(settings: Sequence[str]) -> str:

@@ -19,12 +19,14 @@ from metaplast.app.overrides import key_of
 from metaplast.app.resume import read_summary
 from metaplast.app.search.trial import this_trial
 from metaplast.app.shares import cores
-from metaplast.app.summary import FIGURES, description, figures, plain, versions, write_summary
+from metaplast.app.summary import description, plain, versions, write_summary
 from metaplast.atomic import write_text
 from metaplast.errors import UserError
+from metaplast.metrics.figures import FIGURES, figures
 from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
 from metaplast.processor import keep_freed_memory
-from metaplast.report import print_summary, read_metrics, write_curves_figure, write_matrix_csv, write_matrix_figure
+from metaplast.report import print_summary, read_metrics
+from metaplast.report.result_files import write_result_files
 from metaplast.scenarios import Scenario
 from metaplast.training.checkpoint_file import read_checkpoint
 from metaplast.training.checkpoint_io import SafeCheckpointIO
@@ -117,7 +119,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     if metrics.path.exists():  # W&B records a resumed run anew, from its first row on
         replay(read_metrics(metrics.path), recording, config.epochs_per_task, scenario.n_tasks)
     recording.watch(hidden_weights(network))
-    recorder = Recorder([metrics, progress, recording])
+    recorder = Recorder([metrics, progress, recording], baseline=metrics)
     if "hidden_weights" in config.get("figures", []):
         recorder.sinks.append(WeightHistograms(run_dir, hidden_weights(network)))
     pruning = Pruning(this_trial(config) or (lambda task, accuracy: False))
@@ -129,7 +131,8 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
         if recorder.rows:  # also of a run that is cut short
             threads = {"fewest_threads": sharing.fewest}
             summary = {**summary, "n_tasks": scenario.n_tasks, **threads, **_results(learner, recorder)}
-            _write_results(run_dir, learner, recorder, summary)
+            epochs_per_task = None if schedule.joint else schedule.epochs_per_task
+            write_result_files(run_dir, learner.matrix.compute(), recorder.rows, epochs_per_task, summary)
     return {**summary, "status": "pruned" if pruning.pruned else "completed"}
 
 
@@ -159,10 +162,10 @@ def _settle(trainer: DictConfig) -> None:
         raise UserError("trainer.accelerator=gpu: torch finds no GPU here; use trainer=cpu or trainer=auto")
 
 
-def _epochs_done(checkpoint: Path | None) -> int:
-    """Epochs behind the last row that a checkpoint knows of."""
+def _epochs_done(checkpoint: Path | None) -> int | None:
+    """Epochs behind the last row that a checkpoint knows of; None where there is no checkpoint to go on from."""
     if checkpoint is None:
-        return 0
+        return None
     rows = read_checkpoint(checkpoint)["callbacks"][Recorder.__qualname__]["rows"]
     return int(rows[-1]["epoch"]) if rows else 0
 
@@ -213,13 +216,3 @@ def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:
         "train_seconds": round(recorder.train_seconds, 3),
         "samples_per_second": round(recorder.samples_per_second, 1),
     }
-
-
-def _write_results(run_dir: Path, learner: Learner, recorder: Recorder, summary: dict[str, Any]) -> None:
-    """Write the matrix and the two pictures."""
-    R, schedule = learner.matrix.compute(), learner.schedule
-    write_matrix_csv(run_dir / "accuracy_matrix.csv", R)
-    write_matrix_figure(run_dir / "accuracy_matrix.png", R, summary)
-    curves = torch.tensor([[row[f"accuracy/task_{j}"] for j in range(R.shape[1])] for row in recorder.rows])
-    ends = [] if schedule.joint else [schedule.epochs_per_task * (j + 1) for j in range(schedule.n_tasks)]
-    write_curves_figure(run_dir / "accuracy_curves.png", [row["epoch"] for row in recorder.rows], curves, ends, summary)

@@ -1,7 +1,6 @@
 """summary.json: what a run was, how it stands, and what came out; rewritten whole whenever that changes."""
 
 import json
-import math
 import platform
 import subprocess
 from importlib.metadata import version
@@ -9,16 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor
 
 from metaplast.atomic import write_text
-from metaplast.metrics import average_accuracy, backward_transfer, forgetting, forward_transfer
 
 PACKAGES = ("metaplast", "torch", "pytorch-lightning", "avalanche-lib", "hydra-core", "torchmetrics", "wandb", "numpy")
 """What a result may hang on; their versions are kept with it."""
-
-FIGURES = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
-"""The four that a run comes to."""
 
 
 def description(config: DictConfig) -> dict[str, Any]:
@@ -57,18 +51,6 @@ def description(config: DictConfig) -> dict[str, Any]:
     }
 
 
-def figures(R: Tensor, baseline: Tensor) -> dict[str, Any]:
-    """The accuracy matrix (T, J), the baseline (J,) and the four figures; None for what was not measured."""
-    return {
-        "average_accuracy": _number(average_accuracy(R)),
-        "forgetting": _number(forgetting(R)),
-        "backward_transfer": _number(backward_transfer(R)),
-        "forward_transfer": _number(forward_transfer(R, baseline)),
-        "accuracy_matrix": [[_number(value) for value in row] for row in R.tolist()],
-        "accuracy_before_training": [_number(value) for value in baseline.tolist()],
-    }
-
-
 def versions() -> dict[str, str | None]:
     """Versions of Python and of the packages that a result may hang on, and the commit of the working tree, if any."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}, "commit": _commit()}
@@ -82,10 +64,6 @@ def write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
 def plain(value: Any) -> Any:
     """A value of a configuration as Python's own list, dictionary or number."""
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _version(package: str) -> str | None:

@@ -6,15 +6,18 @@ that are looked at, the first that has a file counts.
 
 import hashlib
 import logging
+import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from metaplast.atomic import atomic_path
 from metaplast.data.idx import read_content
@@ -22,6 +25,9 @@ from metaplast.data.sources import Source, SourceError
 from metaplast.errors import UserError
 
 log = logging.getLogger(__name__)
+
+LOG_SECONDS = 5.0
+"""How often the log says how much has come."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,8 @@ def _fetch_missing(files: FileSet, data_dir: Path) -> dict[str, Path]:
         if not missing:
             break
         try:
-            with _announced(f"Fetching {files.title} into {target}: {source}"), _emptied(target / ".fetch") as folder:
+            text = f"Fetching {files.title} into {target}: {source}"
+            with _emptied(target / ".fetch") as folder, _announced(text, folder):
                 source.bring(folder)
                 for name in missing:
                     _place(name, files.sha256[name], folder, target)
@@ -136,14 +143,59 @@ def _emptied(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _announced(text: str) -> Iterator[None]:
-    """On a terminal a spinner with the time gone by, elsewhere one line of the log."""
+def _announced(text: str, folder: Path) -> Iterator[None]:
+    """On a terminal a spinner with what came into `folder` and the time gone by, elsewhere lines of the log."""
     console = Console(stderr=True)
     if not console.is_terminal:
         log.info(text)
-        yield
+        with _logged(text, folder):
+            yield
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        progress.add_task(text, total=None)
+    words = TextColumn("{task.description}", markup=False)
+    with Progress(
+        SpinnerColumn(), words, _Written(folder), TimeElapsedColumn(), console=console, transient=True
+    ) as line:
+        line.add_task(text, total=None)
         yield
+
+
+@contextmanager
+def _logged(text: str, folder: Path) -> Iterator[None]:
+    """A line of the log every LOG_SECONDS."""
+    over = threading.Event()
+
+    def log_until_over() -> None:
+        while not over.wait(LOG_SECONDS):
+            log.info("%s, %s", text, _written(folder))
+
+    thread = threading.Thread(target=log_until_over, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+class _Written(ProgressColumn):
+    """How much lies in a folder, asked twice a second."""
+
+    max_refresh = 0.5
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def render(self, task: Task) -> Text:
+        """What is shown beside the spinner."""
+        return Text(_written(self.folder))
+
+
+def _written(folder: Path) -> str:
+    """What a source has written below `folder`; its client may be renaming and removing files there meanwhile."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                size += Path(place, name).lstat().st_size
+    return f"{size / 1e6:.1f} MB written"

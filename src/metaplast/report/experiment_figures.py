@@ -21,6 +21,7 @@ FIGURES = (
     "two_tasks",
     "stream_against_all_at_once",
     "accuracy_table",
+    "normalization",
 )
 """What `figures` may name."""
 

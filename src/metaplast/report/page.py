@@ -44,7 +44,6 @@ FACTS = {
     "widths": "widths",
     "epochs_per_task": "epochs a task",
     "batch_size": "batch size",
-    "reset_optimizer": "optimizer reset at a task",
 }
 """Entries of summary.json that stand at the head of the page where all runs agree, and what they are called there."""
 FILES = (
@@ -105,6 +104,7 @@ def _facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
     if measured:
         alike = common(measured)
         yield "normalization", alike.normalization
+        yield "optimizer", alike.optimizer
         yield "task boundary used in training", alike.boundary
         yield "task label used in testing", alike.label
         yield "tested on", alike.tested_on
@@ -115,6 +115,7 @@ def _differing(sweep: Sweep) -> list[str]:
     each = {conditions(run.summary) for run in sweep.runs if run.completed}
     names = (
         "normalization",
+        "whether the optimizer is kept",
         "use of the task boundary in training",
         "use of the task label in testing",
         "the data that they were tested on",
@@ -212,6 +213,7 @@ def _tokens(run: Run, place: str, values: Mapping[str, Any]) -> Iterator[str]:
         **values,
         "status": run.status,
         "norm": run.summary.get("norm"),
+        "optimizer": told.optimizer,
         "boundary": told.boundary,
         "label": told.label,
         "test_on": run.summary.get("test_on"),

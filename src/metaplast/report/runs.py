@@ -93,11 +93,23 @@ def read_run(path: Path) -> Run:
         status, error = summary.get("status", "starting"), summary.get("error")
     except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError) as failure:
         return Run(path, "unreadable", f"{type(failure).__name__}: {failure}", {}, {}, "")
-    if status in ("starting", "running") and not _held(path):
+    if status in ("starting", "running") and not held(path):
         status, error = "lost", LOST
     if status == "completed" and not summary.get("accuracy_matrix"):
         status, error = "unreadable", "summary.json calls it completed, but holds no accuracy matrix"
     return Run(path, status, error, summary, settings, config)
+
+
+def held(run_dir: Path) -> bool:
+    """Whether a process holds the lock of `run_dir`; asked with a shared lock, which is let go at once."""
+    try:
+        with (run_dir / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no such file, or no leave to read it
+        return False
+    return False
 
 
 def flatten(config: Mapping[str, Any], above: str = "") -> dict[str, Value]:
@@ -183,15 +195,3 @@ def _folders(top: Path) -> Iterator[tuple[Path, list[str], bool]]:
 
 def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-def _held(run_dir: Path) -> bool:
-    """Whether a process holds the lock of `run_dir`; asked with a shared lock, which is let go at once."""
-    try:
-        with (run_dir / LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # no such file, or no leave to read it
-        return False
-    return False

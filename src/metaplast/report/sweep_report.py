@@ -13,6 +13,8 @@ from metaplast.report.runs import find_runs
 def report_sweep(directories: Sequence[Path], out: Path | None = None, console: Console | None = None) -> Path:
     """Report on all runs in and below `directories` as they stand now, whether a sweep is over or going on.
 
+    Runs that were cut off get what they lack: accuracy_matrix.csv, accuracy_matrix.png and accuracy_curves.png.
+
     Args:
         directories: where to look for runs, one at least.
         out: folder of the report, made where it is missing; by default the one that holds all `directories`.
@@ -27,6 +29,7 @@ def report_sweep(directories: Sequence[Path], out: Path | None = None, console: 
     """
     runs = find_runs(directories)
     # Seconds of imports, which a wrong directory need not wait for.
+    from metaplast.report.cut_run import lacks_results, rebuild_results
     from metaplast.report.experiment_figures import write_experiment_figures
     from metaplast.report.page import write_page
     from metaplast.report.sweep import make_sweep
@@ -36,6 +39,13 @@ def report_sweep(directories: Sequence[Path], out: Path | None = None, console: 
     together = Path(os.path.commonpath([directory.resolve() for directory in directories]))
     folder = out or _as_given(directories, together)
     sweep = make_sweep(runs)
+    console = console or Console()
+    for run in runs:
+        try:
+            if lacks_results(run):
+                rebuild_results(run)
+        except (UserError, OSError) as error:  # of one run; the others are reported all the same
+            console.print(f"{run.path}: its pictures cannot be made: {error}", markup=False, soft_wrap=True)
     print_sweep(sweep, console)
     page = folder / "sweep.html"
     try:

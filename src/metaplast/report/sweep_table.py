@@ -122,8 +122,9 @@ def _conditions(sweep: Sweep) -> Iterator[Text]:
     for name, told in list(measured.items())[: 1 if alike else None]:
         yield Text(
             ("" if alike else f"{name}: ")
-            + f"norm {told.normalization} · task boundary used in training: {told.boundary}"
-            + f" · task label used in testing: {told.label} · tested on {told.tested_on}"
+            + f"norm {told.normalization} · optimizer {told.optimizer}"
+            + f" · task boundary used in training: {told.boundary} · task label used in testing: {told.label}"
+            + f" · tested on {told.tested_on}"
         )
 
 

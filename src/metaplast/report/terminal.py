@@ -104,17 +104,12 @@ def _scores(summary: Mapping[str, Any]) -> Text:
 
 
 def _settings(summary: Mapping[str, Any]) -> Iterator[Text]:
-    parts = [f"norm {summary['norm']}"]
-    if summary["gamma_init"] is not None:
-        parts.append(f"gamma {summary['gamma_init']}")
-    if summary["test_statistics"] is not None:
-        parts.append(f"test statistics {summary['test_statistics']}")
-    parts.append("optimizer reset" if summary["reset_optimizer"] else "optimizer kept")
-    yield Text(" · ".join(parts))
+    told = conditions(summary)
+    yield Text(f"norm {told.normalization} · optimizer {told.optimizer}")
     boundary, label = (_yes(summary[key]) for key in ("task_boundary_used", "task_label_used"))
     yield Text(f"task boundary used in training: {boundary} · task label used in testing: {label}")
     if summary.get("test_on") == "validation":
-        yield Text(f"tested on {conditions(summary).tested_on}, not on the test data")
+        yield Text(f"tested on {told.tested_on}, not on the test data")
     seconds, speed = summary["train_seconds"], summary["samples_per_second"]
     yield Text(f"{summary['status']}: trained for {_duration(seconds)} at {speed:,.0f} samples a second")
 

@@ -1,4 +1,4 @@
-"""metrics.csv: one row after every measured epoch, on the disk before training goes on; the truth of a run.
+"""metrics.csv: a row before training and after every measured epoch, on the disk before training goes on; the truth.
 
 The first row's names and their order are the header. Numbers are written so that they read back as the same floats.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from metaplast.atomic import write_text
 from metaplast.errors import UserError
-from metaplast.report.metrics_csv import read_metrics
+from metaplast.report.metrics_csv import read_rows
 
 if TYPE_CHECKING:  # whoever only reads a file need not wait for torch
     from torch import Tensor
@@ -22,14 +22,15 @@ class MetricsFile:
 
     Args:
         path: the file; it is made with the first row.
-        epochs_done: epochs that the run has behind it: 0, or where a resumed run goes on. Rows of later epochs, which
-            will be trained again, are dropped from the file, as is a last line that a killed run left unfinished.
+        epochs_done: where a resumed run goes on, in epochs; None for a run that starts, whose file is begun anew. Rows
+            of later epochs, which will be trained again, are dropped from the file, as is a last line that a killed
+            run left unfinished.
 
     Raises:
         UserError: if the file that is there cannot be read as one of ours, or cannot be written.
     """
 
-    def __init__(self, path: Path, epochs_done: int = 0) -> None:
+    def __init__(self, path: Path, epochs_done: int | None = None) -> None:
         self.path = path
         self._columns: list[str] = []
         if path.exists():
@@ -63,8 +64,8 @@ class MetricsFile:
         except OSError as error:
             raise UserError(f"metrics: {self.path} cannot be written: {error}") from error
 
-    def _keep_rows_until(self, epoch: int) -> None:
-        kept = [row for row in read_metrics(self.path) if row["epoch"] <= epoch]
+    def _keep_rows_until(self, epoch: int | None) -> None:
+        kept = [] if epoch is None else [row for row in read_rows(self.path) if row["epoch"] <= epoch]
         if not kept:
             self.path.unlink()
             return

@@ -1,4 +1,7 @@
-"""What a run measures, as rows: one after every measured epoch, given to each sink (the file `metrics.csv`, W&B)."""
+"""What a run measures, as rows: one after every measured epoch, given to each sink (the file `metrics.csv`, W&B).
+
+The file alone gets a row before training, of epoch 0, whose accuracies are the baseline of forward transfer.
+"""
 
 import time
 from collections.abc import Sequence
@@ -10,6 +13,7 @@ from torch import Tensor
 
 from metaplast.metrics import SignFlips
 from metaplast.nn import hidden_weights
+from metaplast.report.matrix_of_rows import matrices
 from metaplast.training.learner import Learner
 
 Row = dict[str, float | int]
@@ -27,14 +31,10 @@ class Sink(Protocol):
 
 def replay(rows: Sequence[Row], sink: Sink, epochs_per_task: int, n_tasks: int) -> None:
     """Give the rows of an earlier session, and the matrix after each of its tasks, to `sink`, as the recorder did."""
-    n_tested = sum(name.startswith("accuracy/task_") for name in rows[0]) if rows else 0
-    R = torch.full((n_tasks, n_tested), float("nan"), dtype=torch.float64)
-    for row in rows:
+    for row, R in zip(rows, matrices(rows, n_tasks), strict=True):
         sink.write(row)
         if row["epoch_in_task"] == epochs_per_task:
-            task = int(row["task"])
-            R[task] = torch.tensor([row[f"accuracy/task_{j}"] for j in range(n_tested)], dtype=torch.float64)
-            sink.after_task(task, R)
+            sink.after_task(int(row["task"]), R)
 
 
 class Recorder(pl.Callback):
@@ -44,10 +44,15 @@ class Recorder(pl.Callback):
     row), `average_accuracy_seen` (over the tasks trained so far), `accuracy/task_j`, `flips/LAYER` (fraction of
     binary weights whose sign changed since the last row), `samples_per_second` and `seconds` (of training alone,
     since the start of the run).
+
+    Args:
+        sinks: what gets the rows.
+        baseline: what gets the row of epoch 0 besides, after Lightning's sanity check, which a resumed run must not
+            repeat; there `train_loss`, `average_accuracy_seen` and `flips/LAYER` are NaN.
     """
 
-    def __init__(self, sinks: Sequence[Sink] = ()) -> None:
-        self.sinks = list(sinks)
+    def __init__(self, sinks: Sequence[Sink] = (), baseline: Sink | None = None) -> None:
+        self.sinks, self.baseline = list(sinks), baseline
         self.rows: list[Row] = []
         self.train_seconds = 0.0
         """Time spent training, without tests and reports, over all the sessions of a run."""
@@ -88,9 +93,11 @@ class Recorder(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Make the row, and hand out the matrix where a task ended."""
-        if trainer.sanity_checking:
-            return
         learner = cast(Learner, pl_module)
+        if trainer.sanity_checking:
+            if self.baseline is not None:
+                self.baseline.write(self._row_before_training(learner))
+            return
         R = learner.matrix.compute()
         row = self._row(trainer, learner, R)
         self.rows.append(row)
@@ -99,6 +106,22 @@ class Recorder(pl.Callback):
         if learner.schedule.ends_task(trainer.current_epoch):
             for sink in self.sinks:
                 sink.after_task(learner.task, R)
+
+    def _row_before_training(self, learner: Learner) -> Row:
+        """The columns of `_row`, in its order, with what is known before the first step."""
+        unknown = float("nan")
+        return {
+            "epoch": 0,
+            "step": 0,
+            "task": learner.task,
+            "epoch_in_task": 0,
+            "train_loss": unknown,
+            "average_accuracy_seen": unknown,
+            **{f"accuracy/task_{j}": float(accuracy) for j, accuracy in enumerate(learner.matrix.baseline())},
+            **{f"flips/{name}": unknown for name in hidden_weights(learner.network)},
+            "samples_per_second": self.samples_per_second,
+            "seconds": self.train_seconds,
+        }
 
     def _row(self, trainer: pl.Trainer, learner: Learner, R: Tensor) -> Row:
         assert self._flips is not None, "a row is made while training"

@@ -14,7 +14,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from metaplast.errors import UserError
-from metaplast.report.metrics_csv import read_metrics
+from metaplast.report.metrics_csv import accuracies, read_metrics
 from metaplast.report.runs import Run
 from metaplast.training.wandb_file import Record, kind, read_records, write_records
 
@@ -109,6 +109,7 @@ def wait_for_end(recording: Path) -> None:
 
 def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
     # With torch: seconds, which a recording that is whole need not pay.
+    from metaplast.report.matrix_of_rows import n_trained
     from metaplast.training.recorder import replay
     from metaplast.training.wandb_run import open_run
 
@@ -119,19 +120,13 @@ def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
     labels = {"name": run.path.name, **run.summary.get("wandb", {})}
     recording = open_run(settings, folder, config, run_id=run_id, **labels)
     rows = _rows(run)
-    n_tested = sum(name.startswith("accuracy/task_") for name in rows[0]) if rows else 0
-    replay(rows, recording, config["epochs_per_task"], _n_trained(config, n_tested))
+    n_tasks = n_trained(config, len(accuracies(rows[0])) if rows else 0)
+    replay(rows, recording, config["epochs_per_task"], n_tasks)
     recording.summary({**run.summary, "status": run.status})
     recording.finish(exit_code=0 if run.completed else 1)
     (rebuilt,) = (folder / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")
     wait_for_end(rebuilt)
     return rebuilt
-
-
-def _n_trained(config: Mapping[str, Any], n_tested: int) -> int:
-    """Tasks of the whole run; each has a test of its own, but the parts of a stream share one."""
-    n_parts = config["scenario"].get("n_parts", n_tested) if n_tested == 1 else n_tested
-    return min(n_parts, config.get("only_tasks") or n_parts)
 
 
 def _rows(run: Run) -> list[dict[str, float]]:

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from metaplast.errors import UserError
 from metaplast.metrics import average_accuracy
 from metaplast.metrics.retention import last_plasticity, plasticity, retention
-from metaplast.report import read_matrix_csv, read_metrics
 from metaplast.report.caption import m_text
+from metaplast.report.matrix_csv import read_matrix_csv
+from metaplast.report.metrics_csv import read_metrics
 from metaplast.report.over_seeds import numbers, over_seeds, percent
 from metaplast.report.runs import Run, natural_order
 
@@ -80,18 +80,13 @@ def arm(summary: Mapping[str, Any]) -> str:
 
 
 def study(runs: Sequence[Run]) -> list[Measured]:
-    """Measure every setting of the completed runs, in the order of widths, m, and the number of changes.
-
-    Raises UserError where no run is completed.
-    """
+    """Measure every setting of the completed runs of two tasks or more, by widths, m and the number of changes."""
     found: dict[Setting, list[tuple[Any, Tensor, dict[str, float]]]] = {}
     for run in runs:
         if run.completed and len(run.summary["accuracy_matrix"]) > 1:
             within = inside(run.path)
             for statistics, R in _matrices(run).items():
                 found.setdefault(_setting(run.summary, statistics), []).append((run.seed, R, within))
-    if not found:
-        raise UserError("no completed run of two tasks or more among them; a study needs some")
     return [_over_seeds(setting, found[setting]) for setting in sorted(found, key=_order)]
 
 

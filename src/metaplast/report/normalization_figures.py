@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from metaplast.analysis.normalization_study import Measured
 from metaplast.report.figure_style import tidy
+from metaplast.report.normalization_study import Measured
 
 _COLOURS = (
     "#2b2d33",
@@ -23,8 +23,11 @@ _COLOURS = (
     "#9a9da5",
 )
 _MARKERS = "o^sDvPX*<>"
-_FILLED = {"population": False}
-"""Statistics that are drawn hollow."""
+_FACES: dict[str, dict[str, Any]] = {
+    "population": {"markerfacecolor": "white"},
+    "running": {"fillstyle": "left", "markerfacecoloralt": "white"},
+}
+"""How markers of these statistics are filled; all others are full."""
 
 
 def draw_normalization(measured: Sequence[Measured]) -> Figure:
@@ -62,15 +65,14 @@ def _draw_panel(ax: Axes, measured: Sequence[Measured], arms: Sequence[str]) -> 
         ys = [100 * float(row.figures["retention"].mean) for row in points]
         ax.plot(xs, ys, "-", color=style["color"], linewidth=0.8, alpha=0.6)
         for row, x, y in zip(points, xs, ys, strict=True):
-            filled = _FILLED.get(row.setting.statistics, True)
             ax.errorbar(
                 [x],
                 [y],
                 xerr=[100 * float(row.figures["plasticity"].sd)],
                 yerr=[100 * float(row.figures["retention"].sd)],
-                markerfacecolor=style["color"] if filled else "white",
                 linewidth=0.8,
                 **style,
+                **_FACES.get(row.setting.statistics, {}),
             )
     tidy(ax, grid="both")
 
@@ -78,9 +80,8 @@ def _draw_panel(ax: Axes, measured: Sequence[Measured], arms: Sequence[str]) -> 
 def _legend(measured: Sequence[Measured], arms: Sequence[str]) -> list[Line2D]:
     handles = [Line2D([], [], linestyle="none", label=arm, **_style(index)) for index, arm in enumerate(arms)]
     for statistics in dict.fromkeys(row.setting.statistics for row in measured if row.setting.statistics != "–"):
-        face = "#9a9da5" if _FILLED.get(statistics, True) else "white"
-        label = f"{statistics} statistics"
-        handles.append(Line2D([], [], linestyle="none", marker="o", color="#9a9da5", markerfacecolor=face, label=label))
+        style = {"marker": "o", "color": "#9a9da5", **_FACES.get(statistics, {})}
+        handles.append(Line2D([], [], linestyle="none", label=f"{statistics} statistics", **style))
     return handles
 
 

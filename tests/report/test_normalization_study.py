@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.lines import Line2D
 
-from metaplast.analysis.normalization_figures import draw_normalization
-from metaplast.analysis.normalization_study import Measured, arm, inside, study, to_csv, to_markdown
-from metaplast.errors import UserError
+from metaplast.report.experiment_figures import write_experiment_figures
+from metaplast.report.normalization_figures import draw_normalization
+from metaplast.report.normalization_study import Measured, arm, inside, study, to_csv, to_markdown
 from metaplast.report.runs import find_runs
+from metaplast.report.sweep import make_sweep
 
 DIAGNOSTICS = """epoch,task,epoch_in_task,window/act1,logits_std,hidden_mean/layer1,hidden_max/layer1,kept/layer1,\
 first_steps/layer1,last_steps/layer1
@@ -34,7 +36,7 @@ def lay(path: Path, kept: float, *, seed: int = 0, other: float | None = None, *
     }  # fmt: skip
     path.mkdir(parents=True)
     (path / "summary.json").write_text(json.dumps(summary))
-    (path / "config.yaml").write_text(f"seed: {seed}\n")
+    (path / "config.yaml").write_text(f"seed: {seed}\nfigures: [normalization]\n")
     (path / "diagnostics.csv").write_text(DIAGNOSTICS)
     (path / "metrics.csv").write_text(METRICS)
     if other is not None:
@@ -117,10 +119,30 @@ def test_a_run_without_diagnostics_counts_and_one_not_completed_does_not(tmp_pat
     assert "| – | – |" in to_markdown([row])
 
 
-def test_without_a_completed_run_there_is_no_study(tmp_path: Path) -> None:
+def test_without_a_completed_run_of_two_tasks_there_is_no_study(tmp_path: Path) -> None:
     lay(tmp_path / "0", 0.5, status="failed")
-    with pytest.raises(UserError, match="no completed run of two tasks or more"):
-        study(find_runs([tmp_path]))
+    lay(tmp_path / "1", 0.5, accuracy_matrix=[[0.9]])
+    sweep = make_sweep(find_runs([tmp_path]))
+    assert study(sweep.runs) == []
+    assert write_experiment_figures(tmp_path, sweep) == []
+
+
+def test_a_sweep_without_the_reference_and_with_a_failed_job_is_drawn(tmp_path: Path) -> None:
+    lay(tmp_path / "0", 0.5, gamma_init="uniform")
+    lay(tmp_path / "1", 0.5, status="failed")
+    written = write_experiment_figures(tmp_path, make_sweep(find_runs([tmp_path])))
+    assert written == [tmp_path / f"normalization.{suffix}" for suffix in ("csv", "md", "png")]
+    assert all(path.stat().st_size for path in written)
+
+
+def test_each_kind_of_statistics_has_a_marker_of_its_own(tmp_path: Path) -> None:
+    lay(tmp_path / "0", 0.5, other=0.25)
+    lay(tmp_path / "1", 0.6, test_statistics="running")
+    figure = draw_normalization(study(find_runs([tmp_path])))
+    [line, *_], handles = figure.axes[0].lines, figure.legends[0].legend_handles
+    assert [tuple(np.round(point, 6)) for point in np.asarray(line.get_xydata())] == [(85, 50), (80, 25), (85, 60)]
+    faces = [(mark.get_fillstyle(), mark.get_markerfacecolor()) for mark in handles[1:] if isinstance(mark, Line2D)]
+    assert len(faces) == len(set(faces)) == 3
 
 
 def test_without_the_reference_there_is_nothing_to_compare_with(tmp_path: Path) -> None:
