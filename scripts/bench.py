@@ -173,7 +173,7 @@ def epochs_a_second(run: tuple["subprocess.Popen[bytes]", Path]) -> float:
 
 
 def bench_fisher(rounds: int) -> Numbers:
-    """Seconds of the Fisher information of 784-512-512-10 from 5,000 samples, on one thread, in products and in a loop."""
+    """Seconds of the Fisher information of 784-512-512-10 from 5,000 samples, one thread, in products and in a loop."""
     import torch
 
     from metaplast.nn import bnn, set_population_statistics
