@@ -89,7 +89,9 @@ def _wrong_plus(error: BaseException, arguments: Sequence[str]) -> str | None:
     if re.search("An item is already at|appears more than once|force-add of config groups", str(error)):
         for argument in arguments:
             if argument.startswith("+") and key_of(argument) in str(error):
-                return f"{argument}: {key_of(argument)} is there already; write {argument.lstrip('+')}"
+                plain = argument.lstrip("+")
+                some = f" (++{plain} where only some choices of a sweep have it)" if "already at" in str(error) else ""
+                return f"{argument}: {key_of(argument)} is there already; write {plain}{some}"
     return None
 
 
