@@ -38,7 +38,11 @@ R = torch.tensor([[0.9, 0.1], [0.7, 0.8]], dtype=torch.float64)
 
 
 def inspect(run_dir: Path, *options: str) -> Any:
-    """What W&B's own reader finds in its latest run; that behind `wandb leet inspect`, whose start takes seconds."""
+    """What W&B's own reader finds in its latest run; that behind `wandb leet inspect`, whose start takes seconds.
+
+    The run is over, but W&B's process writes its end in its own time.
+    """
+    wait_for_end(max((run_dir / "wandb").glob("*run-*/*.wandb")))
     command = [get_core_path(), "leet", "inspect", "--no-observability", "--json", *options, str(run_dir / "wandb")]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return json.loads(lines) if options else [json.loads(line) for line in lines.splitlines()]
@@ -172,7 +176,6 @@ def test_a_killed_wandb_ends_no_training_and_the_next_run_is_recorded(
     following = open_run(SETTINGS, tmp_path / "b", CONFIG, "name")
     following.write(ROWS[1])
     following.finish()
-    wait_for_end(next((tmp_path / "b" / "wandb").glob("offline-run-*/*.wandb")))
     assert [row["epoch"] for row in history(tmp_path / "b")] == [2]
 
 
