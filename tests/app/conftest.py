@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,32 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     yield tmp_path
     root.setLevel(level)
     root.handlers[:] = handlers
+
+
+@pytest.fixture
+def before_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[int, Exception | Callable[[Any], None]], AbstractContextManager[None]]:
+    """Within the context an error is raised, or a function called with the learner, before an epoch, from 0, begins."""
+
+    @contextmanager
+    def make(epoch: int, what: Exception | Callable[[Any], None]) -> Iterator[None]:
+        from metaplast.training.recorder import Recorder  # seconds, which most tests here need not pay
+
+        start = Recorder.on_train_epoch_start
+
+        def first(self: Recorder, trainer: Any, pl_module: Any) -> None:
+            if trainer.current_epoch == epoch:
+                if isinstance(what, Exception):
+                    raise what
+                what(pl_module)
+            start(self, trainer, pl_module)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Recorder, "on_train_epoch_start", first)
+            yield
+
+    return make
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ from omegaconf import OmegaConf
 
 from metaplast.app.run import run
 from metaplast.errors import UserError
-from metaplast.training.recorder import Recorder
 
 Answers = Callable[..., Any]
 
@@ -87,19 +87,11 @@ def overrides(run_dir: Path) -> list[str]:
 
 
 def test_a_resumed_run_says_what_it_was_started_with(
-    answer: Answers, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    answer: Answers, workplace: Path, before_epoch: Callable[..., AbstractContextManager[None]]
 ) -> None:
     started = ["scenario=pdigits", "scenario.n_tasks=2", "epochs_per_task=1", "model.hidden=[8]", "logger=none"]
-    start = Recorder.on_train_epoch_start
-
-    def stop(self: Recorder, trainer: Any, pl_module: Any) -> None:
-        if trainer.current_epoch == 1:
-            raise UserError("cut")
-        start(self, trainer, pl_module)
-
-    monkeypatch.setattr(Recorder, "on_train_epoch_start", stop)
-    assert answer(*started, "trainer.threads=1", "hydra.run.dir=run", task=run).status == 1
-    monkeypatch.setattr(Recorder, "on_train_epoch_start", start)
+    with before_epoch(1, UserError("cut")):
+        assert answer(*started, "trainer.threads=1", "hydra.run.dir=run", task=run).status == 1
     assert answer("resume=run", "trainer.progress=none", task=run).status == 0
     assert overrides(workplace / "run") == [*started, "trainer.threads=1"]
 

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,10 @@ from metaplast.report.cut_run import rebuild_results
 from metaplast.report.metrics_csv import read_baseline
 from metaplast.report.runs import read_run
 from metaplast.training.checkpoint_file import read_checkpoint
-from metaplast.training.recorder import Recorder
 from metaplast.training.shared_cores import SharedCores
 
 Compose = Callable[..., DictConfig]
+BeforeEpoch = Callable[..., AbstractContextManager[None]]
 SMALL = ("scenario=pdigits", "scenario.n_tasks=3", "epochs_per_task=2", "logger=none", "trainer.threads=1")
 WIDTHS = {"mlp": "hidden=[16]", "bnn": "hidden=[16]", "bcnn": "channels=[4,6]"}
 FILES = {
@@ -157,20 +158,11 @@ def test_the_files_of_a_run_are_rebuilt_to_the_last_bit_from_its_configuration_a
 )
 @pytest.mark.parametrize("cut", [2, 3], ids=["at-a-task-end", "within-a-task"])
 def test_a_run_that_was_cut_and_resumed_ends_in_the_same_bits(
-    small: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: tuple[str, ...], cut: int
+    small: Compose, tmp_path: Path, before_epoch: BeforeEpoch, overrides: tuple[str, ...], cut: int
 ) -> None:
     run(small(*overrides), tmp_path / "whole")
-    start = Recorder.on_train_epoch_start
-
-    def stop(self: Recorder, trainer: Any, pl_module: Any) -> None:
-        if trainer.current_epoch == cut:
-            raise RuntimeError("cut")
-        start(self, trainer, pl_module)
-
-    monkeypatch.setattr(Recorder, "on_train_epoch_start", stop)
-    with pytest.raises(RuntimeError, match="cut"):
+    with before_epoch(cut, RuntimeError("cut")), pytest.raises(RuntimeError, match="cut"):
         run(small(*overrides), tmp_path / "cut")
-    monkeypatch.setattr(Recorder, "on_train_epoch_start", start)
     assert json.loads((tmp_path / "cut" / "summary.json").read_text("utf-8"))["status"] == "failed"
     assert len(files_of(tmp_path / "cut")["rows"]) == 1 + (cut // 2 if "measure_every=2" in overrides else cut)
 
@@ -225,18 +217,12 @@ def test_a_failed_run_says_so_in_its_summary(small: Compose, tmp_path: Path) -> 
     assert summary["error"].startswith("UserError: ")
 
 
-def test_a_run_that_diverges_fails_and_says_where(
-    small: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    start = Recorder.on_train_epoch_start
+def test_a_run_that_diverges_fails_and_says_where(small: Compose, tmp_path: Path, before_epoch: BeforeEpoch) -> None:
+    def spoil(learner: Any) -> None:
+        learner.network.get_submodule("layer1").weight.data[0, 0] = math.nan
 
-    def spoil(self: Recorder, trainer: Any, pl_module: Any) -> None:
-        if trainer.current_epoch == 2:
-            pl_module.network.get_submodule("layer1").weight.data[0, 0] = math.nan
-        start(self, trainer, pl_module)
-
-    monkeypatch.setattr(Recorder, "on_train_epoch_start", spoil)
-    with pytest.raises(UserError, match=r"training diverged: after epoch 3 \(task 1\) layer1\.weight is not finite"):
+    said = r"training diverged: after epoch 3 \(task 1\) layer1\.weight is not finite"
+    with before_epoch(2, spoil), pytest.raises(UserError, match=said):
         run(small(), tmp_path / "run")
     assert json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))["status"] == "failed"
 

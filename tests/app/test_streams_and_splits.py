@@ -1,6 +1,7 @@
 """Runs whose tasks are parts of one data set: streams, told nothing, tested whole; splits, told the task or not."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ from metaplast.report import read_matrix_csv, read_metrics
 from metaplast.report.cut_run import rebuild_results
 from metaplast.report.runs import read_run
 from metaplast.training.checkpoint_file import read_checkpoint
-from metaplast.training.recorder import Recorder
 
 Compose = Callable[..., DictConfig]
 STREAM = ("scenario=stream_digits", "scenario.n_parts=3", "epochs_per_task=2", "model.hidden=[16]")
@@ -43,23 +43,6 @@ def cifar(tmp_path: Path) -> Path:
         records[:, 0] = torch.arange(10)
         (folder / name).write_bytes(records.numpy().tobytes())
     return folder.parent
-
-
-def cut_and_resume(config: DictConfig, run_dir: Path, epoch: int, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Run until `epoch` begins, then go on with it as a new process would."""
-    start = Recorder.on_train_epoch_start
-
-    def stop(self: Recorder, trainer: Any, pl_module: Any) -> None:
-        if trainer.current_epoch == epoch:
-            raise RuntimeError("cut")
-        start(self, trainer, pl_module)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Recorder, "on_train_epoch_start", stop)
-        with pytest.raises(RuntimeError, match="cut"):
-            run(config, run_dir)
-    torch.manual_seed(99)  # whatever the process did in between must not matter
-    return run(OmegaConf.merge(config, {"resume": str(run_dir)}), run_dir)  # type: ignore[arg-type]
 
 
 def test_a_part_of_a_single_image_is_refused_before_training(small: Compose, tmp_path: Path) -> None:
@@ -110,14 +93,18 @@ def test_all_parts_at_once_are_the_same_data_however_they_are_asked_for(small: C
 
 
 def test_an_augmented_stream_that_was_cut_and_resumed_ends_in_the_same_bits(
-    small: Compose, tmp_path: Path, cifar: Path, monkeypatch: pytest.MonkeyPatch
+    small: Compose, tmp_path: Path, cifar: Path, before_epoch: Callable[..., AbstractContextManager[None]]
 ) -> None:
     config = small(
         "scenario=stream_cifar10", "scenario.n_parts=2", f"data_dir={cifar}", "epochs_per_task=2", "batch_size=10",
         "model=vgg", "model.channels=[4,4]", "model.hidden=[8]", "m=13",
     )  # fmt: skip
     whole = run(config, tmp_path / "whole")
-    resumed = cut_and_resume(config, tmp_path / "cut", 1, monkeypatch)
+    with before_epoch(1, RuntimeError("cut")), pytest.raises(RuntimeError, match="cut"):
+        run(config, tmp_path / "cut")
+    torch.manual_seed(99)  # whatever the process did in between must not matter
+    going_on: Any = OmegaConf.merge(config, {"resume": str(tmp_path / "cut")})
+    resumed = run(going_on, tmp_path / "cut")
     assert whole["widths"] == [4, 4, 8]
     assert whole["accuracy_matrix"] == resumed["accuracy_matrix"]
     states = [read_checkpoint(tmp_path / name / CHECKPOINT)["state_dict"] for name in ("whole", "cut")]
