@@ -26,6 +26,7 @@ def description(config: DictConfig) -> dict[str, Any]:
     norm = model.get("norm")
     normalized = norm in ("batch", "layer")
     affine = normalized and bool(model.get("norm_affine", True))
+    statistics = model.get("test_statistics") if norm == "batch" else None
     return {
         "strategy": strategy.name,
         "scenario": config.scenario.name,
@@ -43,10 +44,8 @@ def description(config: DictConfig) -> dict[str, Any]:
         "norm_affine": affine,
         "norm_per_task": normalized and strategy.stream == "sequence" and bool(model.get("norm_per_task", False)),
         "gamma_init": model.get("gamma_init") if affine else None,
-        "test_statistics": model.get("test_statistics") if norm == "batch" else None,
-        "eval_batch_size": config.eval_batch_size
-        if norm == "batch" and model.get("test_statistics") == "batch"
-        else None,
+        "test_statistics": statistics,
+        "eval_batch_size": config.eval_batch_size if statistics == "batch" else None,
         "reset_optimizer": strategy.reset_optimizer,
     }
 
