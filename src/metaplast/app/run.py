@@ -34,6 +34,7 @@ from metaplast.training.diagnostics import Diagnostics
 from metaplast.training.last_checkpoint import LastCheckpoint
 from metaplast.training.learner import Learner
 from metaplast.training.metrics_file import MetricsFile
+from metaplast.training.no_profiler import NoProfiler
 from metaplast.training.other_statistics import OtherStatistics
 from metaplast.training.progress import Progress
 from metaplast.training.pruning import Pruning
@@ -188,6 +189,7 @@ def _trainer(
         reload_dataloaders_every_n_epochs=1,
         callbacks=callbacks,
         plugins=[SafeCheckpointIO()],
+        profiler=NoProfiler(),
         logger=logger,
         enable_checkpointing=bool(every),
         enable_progress_bar=False,

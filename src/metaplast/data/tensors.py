@@ -64,6 +64,13 @@ class TaskTensors:
             images = _picked(images.flatten(1), self.permutation).view_as(images)
         return (torch.div(images, 255) if images.dtype == torch.uint8 else images.float()), labels
 
+    def laid_out(self) -> "TaskTensors":
+        """The same task with its pixels in place, so that no batch has to be permuted: a copy of its images, if any."""
+        if self.permutation is None:
+            return self
+        images = _picked(self.images.flatten(1), self.permutation).view_as(self.images)
+        return replace(self, images=images, permutation=None)
+
     def to(self, device: torch.device | str) -> "TaskTensors":
         """The same task with all of its tensors on `device`; tensors that are there already are not copied."""
         permutation = None if self.permutation is None else self.permutation.to(device)

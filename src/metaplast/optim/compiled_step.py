@@ -3,18 +3,24 @@
 The eager form makes a dozen passes over memory: at 16.8 million weights 640 ms on two cores, where one pass takes 24
 to 45. `torch.compile` generates the kernel (C++ on a CPU, Triton on a GPU) and keeps it on disk between runs. One
 kernel serves every size and every setting: tensors are flattened to a dynamic length, numbers are handed over in a
-tensor. Where nothing can be compiled, the literal form takes over, with a warning.
+tensor. It takes several weights at once, since to call it takes as long as to step a small one. Where nothing can be
+compiled, the literal form takes over, with a warning.
 """
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from metaplast.optim.consolidation import Consolidation
-from metaplast.optim.metaplastic_adam import metaplastic_adam_step
+from metaplast.optim.metaplastic_adam import COMPILE_FROM, Moved, StepSettings, metaplastic_adam_step
+
+AT_ONCE = 3
+"""Weights that one call of the kernel takes, the number of layers of a network with two hidden ones."""
 
 _unavailable = False
 
@@ -56,52 +62,75 @@ FORMS: Mapping[str, Callable[..., None]] = {"tanh": _tanh, "exponential": _expon
 
 
 @functools.cache
-def _kernel(form: Callable[..., None]) -> Callable[..., None]:
+def _kernel(form: Callable[..., None], dtype: torch.dtype, device: torch.device) -> Callable[..., None]:
+    """The step on `AT_ONCE` weights: four flat tensors of each, one weight after the other, and a row of settings."""
+
+    def steps(tensors: Sequence[Tensor], settings: Tensor) -> None:
+        for i in range(AT_ONCE):
+            form(*tensors[4 * i : 4 * i + 4], settings[i])
+
     # Without dynamic_threads the number of threads at compile time is written into the kernel that is kept on disk.
-    return torch.compile(form, dynamic=True, fullgraph=True, options={"cpp.dynamic_threads": True})
-
-
-def compiled_step(
-    hidden: Tensor,
-    gradient: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    *,
-    step_size: float,
-    m: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    consolidation: Consolidation = "tanh",
-) -> None:
-    """Take the step of :func:`metaplastic_adam_step`, equal up to rounding, in one pass over the tensors.
-
-    Tensors that are not contiguous, and machines without a working compiler, get the literal form.
-    """
-    global _unavailable
-    tensors = (hidden, gradient, exp_avg, exp_avg_sq)
-    if not _unavailable and all(tensor.is_contiguous() for tensor in tensors):
-        settings = torch.tensor(
-            [step_size, m, beta1, 1 - beta1, beta2, 1 - beta2, eps, weight_decay], dtype=hidden.dtype
-        ).to(hidden.device, non_blocking=True)
-        try:
-            kernel = _kernel(FORMS[consolidation] if m else _plain)
-            kernel(*(tensor.detach().view(-1) for tensor in tensors), settings)
-        except Exception as error:  # the compiler's errors have no common class; nothing was written before it failed
-            _unavailable = True
-            warnings.warn(
-                f"no compiled metaplastic step here ({str(error).splitlines()[0]}); the eager one is used", stacklevel=2
-            )
-        else:
-            return
-    metaplastic_adam_step(
-        *tensors,
-        step_size=step_size,
-        m=m,
-        beta1=beta1,
-        beta2=beta2,
-        eps=eps,
-        weight_decay=weight_decay,
-        consolidation=consolidation,
+    kernel = torch.compile(steps, dynamic=True, fullgraph=True, options={"cpp.dynamic_threads": True})
+    # Compiled for large sizes that differ: weights of equal or small ones, seen first, would get a kernel of their own.
+    lengths = [COMPILE_FROM + i for i in range(AT_ONCE) for _ in range(4)]
+    kernel(
+        [torch.zeros(n, dtype=dtype, device=device) for n in lengths],
+        torch.ones(AT_ONCE, 8, dtype=dtype, device=device),
     )
+    return kernel
+
+
+@functools.cache
+def _nobodys(free: int, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+    """Weights of two elements, with gradient and moments, for `free` places of the kernel: no two of one memory."""
+    return [torch.zeros(2, dtype=dtype, device=device) for _ in range(4 * free)]
+
+
+def _row(settings: StepSettings) -> list[float]:
+    """The settings of a weight, in the order in which the kernel takes them."""
+    beta1, beta2 = settings["beta1"], settings["beta2"]
+    betas = [beta1, 1 - beta1, beta2, 1 - beta2]
+    return [settings["step_size"], settings["m"], *betas, settings["eps"], settings["weight_decay"]]
+
+
+def compiled_steps(weights: Sequence[tuple[Moved, StepSettings]], consolidation: Consolidation = "tanh") -> None:
+    """Take the step of :func:`metaplastic_adam_step` on weights, each with its settings, in one pass over each.
+
+    Equal to the literal form up to rounding. Tensors that are not contiguous, and machines without a working compiler,
+    get that one.
+    """
+    alike: defaultdict[Any, list[tuple[Moved, StepSettings]]] = defaultdict(list)
+    for moved, settings in weights:
+        if all(tensor.is_contiguous() for tensor in moved):
+            form = FORMS[consolidation] if settings["m"] else _plain
+            alike[form, moved.hidden.dtype, moved.hidden.device].append((moved, settings))
+        else:
+            metaplastic_adam_step(*moved, consolidation=consolidation, **settings)
+    for kind, of_kind in alike.items():
+        for first in range(0, len(of_kind), AT_ONCE):
+            few = of_kind[first : first + AT_ONCE]
+            if _unavailable or not _compiled(few, *kind):
+                for moved, settings in few:
+                    metaplastic_adam_step(*moved, consolidation=consolidation, **settings)
+
+
+def _compiled(
+    weights: Sequence[tuple[Moved, StepSettings]],
+    form: Callable[..., None],
+    dtype: torch.dtype,
+    device: torch.device,
+) -> bool:
+    """Take at most `AT_ONCE` steps by the kernel of that form, type and device; whether it could be compiled."""
+    global _unavailable
+    free = AT_ONCE - len(weights)
+    tensors = [tensor.detach().view(-1) for moved, _ in weights for tensor in moved] + _nobodys(free, dtype, device)
+    rows = [_row(settings) for _, settings in weights]
+    table = torch.tensor(rows + free * rows[:1], dtype=dtype).to(device, non_blocking=True)
+    try:
+        _kernel(form, dtype, device)(tensors, table)
+    except Exception as error:  # the compiler's errors have no common class; nothing was written before it failed
+        _unavailable = True
+        warnings.warn(
+            f"no compiled metaplastic step here ({str(error).splitlines()[0]}); the eager one is used", stacklevel=2
+        )
+    return not _unavailable

@@ -12,7 +12,7 @@ correction, which goes into the step size, not after it.
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from math import isfinite, sqrt
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -24,6 +24,26 @@ COMPILE_FROM = 65_536
 
 Parameters without m that are smaller take the plain step together.
 """
+
+
+class Moved(NamedTuple):
+    """What a step moves, all of one shape: a hidden weight, after its gradient, and its moments."""
+
+    hidden: Tensor
+    gradient: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+
+
+class StepSettings(TypedDict):
+    """By what a step moves it; the keywords of :func:`metaplastic_adam_step`."""
+
+    step_size: float
+    m: float
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
 
 
 def metaplastic_adam_step(
@@ -52,28 +72,28 @@ def metaplastic_adam_step(
     hidden.addcdiv_(kept, exp_avg_sq.sqrt().add_(eps), value=-step_size)
 
 
-def _plain_steps(
-    parameters: list[Tensor],
-    gradients: list[Tensor],
-    exp_avgs: list[Tensor],
-    exp_avg_sqs: list[Tensor],
-    *,
-    step_size: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-) -> None:
-    """The lines of :func:`metaplastic_adam_step` for m = 0 on many small tensors at once, to the same bits."""
-    if weight_decay:
-        gradients = list(torch._foreach_add(gradients, parameters, alpha=weight_decay))
-    torch._foreach_mul_(exp_avgs, beta1)
-    torch._foreach_add_(exp_avgs, gradients, alpha=1 - beta1)
-    torch._foreach_mul_(exp_avg_sqs, beta2)
-    torch._foreach_addcmul_(exp_avg_sqs, gradients, gradients, 1 - beta2)
-    roots = torch._foreach_sqrt(exp_avg_sqs)
-    torch._foreach_add_(roots, eps)
-    torch._foreach_addcdiv_(parameters, exp_avgs, roots, -step_size)
+def _plain_steps(moved: list[Moved], step: int, group: dict[str, Any]) -> None:
+    """:func:`metaplastic_adam_step` for m = 0, equal up to rounding, on many small tensors by one call of torch's Adam.
+
+    That one adds ε to √v / √(1 − β₂ᵗ), so what it is given is ε / √(1 − β₂ᵗ).
+    """
+    beta1, beta2 = group["betas"]
+    parameters, gradients, exp_avgs, exp_avg_sqs = (list(tensors) for tensors in zip(*moved, strict=True))
+    torch._fused_adam_(
+        parameters,
+        gradients,
+        exp_avgs,
+        exp_avg_sqs,
+        [],
+        [torch.tensor(float(step), device=parameters[0].device)] * len(moved),
+        lr=group["lr"],
+        beta1=beta1,
+        beta2=beta2,
+        weight_decay=group["weight_decay"],
+        eps=group["eps"] / sqrt(1 - beta2**step),
+        amsgrad=False,
+        maximize=False,
+    )
 
 
 class MetaplasticAdam(torch.optim.Optimizer):
@@ -150,9 +170,9 @@ class MetaplasticAdam(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        compiles = self._compiles()
+        large: list[tuple[Moved, StepSettings]] = []
         for group in self.param_groups:
-            small: defaultdict[int, list[Tensor]] = defaultdict(list)  # by the number of their step, nearly always one
+            small: defaultdict[int, list[Moved]] = defaultdict(list)  # by the number of their step, nearly always one
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -162,44 +182,23 @@ class MetaplasticAdam(torch.optim.Optimizer):
                     state["exp_avg"] = torch.zeros_like(parameter)
                     state["exp_avg_sq"] = torch.zeros_like(parameter)
                 state["step"] += 1
+                moved = Moved(parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])
                 m = group["m"] if parameter.dim() >= 2 else 0.0
-                if m or parameter.numel() >= COMPILE_FROM or self.compiled is True:
-                    self._step_one(parameter, group, m, compiles)
+                together = not m and parameter.numel() < COMPILE_FROM and self.compiled == "auto"
+                if together and all(tensor.is_contiguous() for tensor in moved):
+                    small[state["step"]].append(moved)
                 else:
-                    small[state["step"]].append(parameter)
-            for parameters in small.values():
-                self._step_many(parameters, group)
+                    large.append((moved, _settings(group, m, state["step"])))
+            for step, alike in small.items():
+                _plain_steps(alike, step, group)
+        if self._compiles():
+            from metaplast.optim.compiled_step import compiled_steps  # loads the compiler; small networks never need it
+
+            compiled_steps(large, self.consolidation)
+        else:
+            for moved, settings in large:
+                metaplastic_adam_step(*moved, consolidation=self.consolidation, **settings)
         return loss
-
-    def _step_one(self, parameter: Tensor, group: dict[str, Any], m: float, compiles: bool) -> None:
-        """Take the literal step or its compiled twin."""
-        take = metaplastic_adam_step
-        if compiles:
-            from metaplast.optim.compiled_step import compiled_step  # loads the compiler; small networks never need it
-
-            take = compiled_step
-        state = self.state[parameter]
-        assert parameter.grad is not None
-        take(
-            parameter,
-            parameter.grad,
-            state["exp_avg"],
-            state["exp_avg_sq"],
-            m=m,
-            consolidation=self.consolidation,
-            **_settings(group, state["step"]),
-        )
-
-    def _step_many(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        """Take the plain step on parameters that have all taken as many."""
-        states = [self.state[parameter] for parameter in parameters]
-        _plain_steps(
-            parameters,
-            [cast(Tensor, parameter.grad) for parameter in parameters],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            **_settings(group, states[0]["step"]),
-        )
 
     def _compiles(self) -> bool:
         """Whether steps are compiled. Where one is, small weights gain too: their dozen operations cost as much."""
@@ -208,12 +207,13 @@ class MetaplasticAdam(torch.optim.Optimizer):
         return any(p.numel() >= COMPILE_FROM for group in self.param_groups for p in group["params"])
 
 
-def _settings(group: dict[str, Any], step: int) -> dict[str, float]:
-    """What all forms of the step number `step` are given."""
+def _settings(group: dict[str, Any], m: float, step: int) -> StepSettings:
+    """What both forms of the step number `step` are given."""
     beta1, beta2 = group["betas"]
     step_size = group["lr"] * sqrt(1 - beta2**step) / (1 - beta1**step)
     return {
         "step_size": step_size,
+        "m": m,
         "beta1": beta1,
         "beta2": beta2,
         "eps": group["eps"],

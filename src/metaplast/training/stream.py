@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaplast.data import TaskTensors, epoch_draws
 from metaplast.scenarios import Scenario, task_tensors
-from metaplast.training.batches import EpochBatches, TestBatches, epoch_order
+from metaplast.training.batches import Batch, EpochBatches, TestBatches, epoch_order
 from metaplast.training.schedule import Schedule
 
 
@@ -31,6 +31,8 @@ class StreamDataModule(pl.LightningDataModule):
         self.schedule, self.batch_size, self.eval_batch_size, self.seed = schedule, batch_size, eval_batch_size, seed
         self.train_tasks = [task_tensors(experience) for experience in scenario.benchmark.train_stream]
         self.test_tasks = [task_tensors(experience) for experience in scenario.benchmark.test_stream]
+        self._laid_out: tuple[TaskTensors, TaskTensors] | None = None
+        """The task that an epoch was last asked of, as it is and with its pixels in place."""
 
     def setup(self, stage: str) -> None:
         """Move the data to the device once; a batch is then an index operation there."""
@@ -39,9 +41,21 @@ class StreamDataModule(pl.LightningDataModule):
             self.train_tasks = _on_device(self.train_tasks, device)
             self.test_tasks = _on_device(self.test_tasks, device)
 
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Batches of data that were moved are there; Lightning would look at each of their tensors to see so."""
+        if batch[0].device == device:
+            return batch
+        moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        return moved
+
     def current_tasks(self, epoch: int) -> list[TaskTensors]:
         """The tasks that `epoch` trains: one, or all of a joint stream."""
-        return self.train_tasks if self.schedule.joint else [self.train_tasks[self.schedule.task(epoch)]]
+        if self.schedule.joint:
+            return self.train_tasks
+        task = self.train_tasks[self.schedule.task(epoch)]
+        if self._laid_out is None or self._laid_out[0] is not task:
+            self._laid_out = task, task.laid_out()  # once a task, not once a batch
+        return [self._laid_out[1]]
 
     def train_dataloader(self) -> Any:
         """Batches of the current epoch; where there is a bridge, its plugins are asked for them."""
