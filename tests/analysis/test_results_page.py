@@ -50,7 +50,7 @@ def test_a_row_says_verdict_numbers_and_conditions(tmp_path: Path, sweep: Make, 
     written = (tmp_path / "docs" / "results.md").read_text("utf-8")
     assert "**held**: the best m is 1, 10.0 points above m = 0" in written
     conditions = "normalization: batch, per task, γ uniform, batch; optimizer: kept; boundary: yes; label: yes"
-    assert f"(Seeds: 2; {conditions}.)" in written
+    assert f"(Seeds: 2; {conditions}; training: 0 min over 4 runs.)" in written
     assert "| m = 1 | 60.5 ± 0.7 | 60.5 ± 0.7 | 2 |" in written
     assert "(pictures/fig2_cpu_tasks_by_m.png)" in written
     assert (tmp_path / "docs" / "pictures" / "fig2_cpu_tasks_by_m.png").read_bytes() == b"picture"

@@ -35,6 +35,7 @@ class Look(pl.Callback):
         self.hidden: list[Tensor] = []
         self.activations: list[Tensor] = []
         self.logits: list[Tensor] = []
+        self.squares: list[Tensor] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         network: nn.Sequential = pl_module.network  # type: ignore[assignment]
@@ -47,6 +48,7 @@ class Look(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
         self.hidden.append(self.weight.detach().clone())
+        self.squares.append(trainer.optimizers[0].state[self.weight]["exp_avg_sq"].clone())
 
 
 def train(
@@ -109,6 +111,13 @@ def test_the_row_of_an_epoch_holds_the_means_over_its_steps(tmp_path: Path) -> N
         assert last["last_steps/layer1"] == pytest.approx(moved[start + n : start + 2 * n].mean().item(), rel=1e-5)
         assert math.isnan(first["last_steps/layer1"])
         assert math.isnan(last["first_steps/layer1"])
+
+    before = look.squares[2 * n - 1]
+    quiet = before < before.flatten().sort().values[(before.numel() + 1) // 2]
+    changes = [(b - a).abs() for a, b in pairwise(look.hidden[2 * n : 2 * n + 11])]
+    shares = torch.stack([change[quiet].sum() / change.sum() for change in changes])
+    assert rows[2]["quiet_share/layer1"] == pytest.approx(shares.mean().item(), rel=1e-5)
+    assert [math.isnan(row["quiet_share/layer1"]) for row in rows] == [True, True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ here. This page is written by `python scripts/reproduce.py`, from the files that
 `python scripts/reproduce.py NAME` for one row (`--list` names them, `--budget paper` takes the paper's own size).
 Accuracies are test accuracies in percent, averaged over all tasks after the last one, mean ± standard deviation over
 seeds. *Boundary*: whether training was told that a task ended; *label*: whether testing was told which task it is.
+*Training*: the time that all runs of a row spent training, added up, on whatever machine they ran, mostly two at once.
 Tolerances are ours.
 
 """
@@ -197,12 +198,15 @@ def _numbers(folder: Path, file: str, key: str = "") -> list[dict[str, Any]]:
 
 
 def _conditions(sweep: Sweep) -> str:
-    """Normalization, boundary and label of the completed runs, and how many seeds there were."""
-    told = common(run.summary for run in sweep.runs if run.completed)
+    """Normalization, boundary and label of the completed runs, how many seeds there were, how long they trained."""
+    completed = [run.summary for run in sweep.runs if run.completed]
+    told = common(completed)
     seeds = " or ".join(dict.fromkeys(setting.seeds for setting in sweep.settings))
+    minutes = sum(summary.get("train_seconds") or 0 for summary in completed) / 60
     return (
         f"(Seeds: {seeds}; normalization: {told.normalization}; optimizer: {told.optimizer}; "
-        f"boundary: {told.boundary}; label: {told.label}.)"
+        f"boundary: {told.boundary}; label: {told.label}; "
+        f"training: {minutes:.0f} min over {len(completed)} {'run' if len(completed) == 1 else 'runs'}.)"
     )
 
 

@@ -54,7 +54,10 @@ class Diagnostics(pl.Callback):
     - `kept/LAYER`: mean of f_meta(m, W^h), or what the optimizer has in its place, at the end of the epoch: the
       share of a shrinking step that is kept.
     - `first_steps/LAYER`: mean |ΔW^h| of a step over the first 10 of the task; in its first epoch, else NaN.
-    - `last_steps/LAYER`: the same over the last 100 of the task, or its last epoch; in its last epoch, else NaN.
+    - `quiet_share/LAYER`: share of all |ΔW^h| of those first steps that fell to the quiet half of the weights, whose
+      gradients had been the smaller ones when the task before ended, by Adam's second moment; NaN in the first task
+      and where the optimizer has no such moment.
+    - `last_steps/LAYER`: mean |ΔW^h| of a step over the last 100 of the task; in its last epoch, else NaN.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,6 +68,8 @@ class Diagnostics(pl.Callback):
         self._before: dict[str, Tensor] = {}
         """Hidden weights before the step that is being taken, if its size is asked for."""
         self._means: dict[str, _Mean] = {}
+        self._quiet: dict[str, Tensor] = {}
+        """By layer, which weights had the smaller gradients when the task before ended; empty in the first one."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on with the file of a resumed run, and listen to the network."""
@@ -74,7 +79,8 @@ class Diagnostics(pl.Callback):
         self._hidden = hidden_weights(network)
         activations = [name for name, module in network.named_modules() if isinstance(module, SignActivation)]
         columns = [f"window/{name}" for name in activations] + ["logits_std"]
-        columns += [f"{steps}/{name}" for steps in ("first_steps", "last_steps") for name in self._hidden]
+        steps = ("first_steps", "quiet_share", "last_steps")
+        columns += [f"{column}/{name}" for column in steps for name in self._hidden]
         self._means = {column: _Mean() for column in columns}
         self._hooks = [_measure(network, learner, _sd_of_logits, self._means["logits_std"])]
         for name in activations:
@@ -93,7 +99,10 @@ class Diagnostics(pl.Callback):
         """Measure that step."""
         for steps in self._asked_for(trainer, cast(Learner, pl_module), batch_idx):
             for name, before in self._before.items():
-                self._means[f"{steps}/{name}"].add((self._hidden[name].detach() - before).abs().mean())
+                change = (self._hidden[name].detach() - before).abs()
+                self._means[f"{steps}/{name}"].add(change.mean())
+                if steps == "first_steps" and name in self._quiet:
+                    self._means[f"quiet_share/{name}"].add(change[self._quiet[name]].sum() / change.sum())
 
     def _asked_for(self, trainer: pl.Trainer, learner: Learner, step: int) -> list[str]:
         """Which of the two means a step of the current epoch belongs to; in a short task it may be both."""
@@ -122,6 +131,18 @@ class Diagnostics(pl.Callback):
                 row[f"hidden_mean/{name}"], row[f"hidden_max/{name}"] = float(size.mean()), float(size.max())
                 row[f"kept/{name}"] = float(share(m_of_layer, size).mean())
         self._file.write(row)
+        if learner.schedule.ends_task(epoch):
+            moments = {name: trainer.optimizers[0].state[hidden] for name, hidden in self._hidden.items()}
+            squares = {name: moment["exp_avg_sq"] for name, moment in moments.items() if "exp_avg_sq" in moment}
+            self._quiet = {name: square <= square.median() for name, square in squares.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on from."""
+        return {"quiet": self._quiet}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self._quiet = state_dict["quiet"]
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the network as it was."""
