@@ -112,12 +112,14 @@ def test_the_row_of_an_epoch_holds_the_means_over_its_steps(tmp_path: Path) -> N
         assert math.isnan(first["last_steps/layer1"])
         assert math.isnan(last["first_steps/layer1"])
 
-    before = look.squares[2 * n - 1]
-    quiet = before < before.flatten().sort().values[(before.numel() + 1) // 2]
-    changes = [(b - a).abs() for a, b in pairwise(look.hidden[2 * n : 2 * n + 11])]
-    shares = torch.stack([change[quiet].sum() / change.sum() for change in changes])
-    assert rows[2]["quiet_share/layer1"] == pytest.approx(shares.mean().item(), rel=1e-5)
-    assert [math.isnan(row["quiet_share/layer1"]) for row in rows] == [True, True, False, True]
+    squares, positive = look.squares[2 * n - 1], look.hidden[2 * n] >= 0
+    quiet = squares < squares.flatten().sort().values[(squares.numel() + 1) // 2]
+    for epoch in (2, 3):
+        turned = positive != (look.hidden[(epoch + 1) * n] >= 0)
+        for half, column in ((quiet, "turned_quiet/layer1"), (~quiet, "turned_loud/layer1")):
+            assert rows[epoch][column] == pytest.approx(turned[half].float().mean().item())
+    assert math.isnan(rows[0]["turned_quiet/layer1"])
+    assert math.isnan(rows[1]["turned_loud/layer1"])
 
 
 @pytest.mark.parametrize(

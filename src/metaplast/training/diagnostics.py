@@ -54,10 +54,10 @@ class Diagnostics(pl.Callback):
     - `kept/LAYER`: mean of f_meta(m, W^h), or what the optimizer has in its place, at the end of the epoch: the
       share of a shrinking step that is kept.
     - `first_steps/LAYER`: mean |ΔW^h| of a step over the first 10 of the task; in its first epoch, else NaN.
-    - `quiet_share/LAYER`: share of all |ΔW^h| of those first steps that fell to the quiet half of the weights, whose
-      gradients had been the smaller ones when the task before ended, by Adam's second moment; NaN in the first task
-      and where the optimizer has no such moment.
-    - `last_steps/LAYER`: mean |ΔW^h| of a step over the last 100 of the task; in its last epoch, else NaN.
+    - `last_steps/LAYER`: the same over the last 100 of the task, or its last epoch; in its last epoch, else NaN.
+    - `turned_quiet/LAYER`, `turned_loud/LAYER`: share of the binary weights whose sign, at the end of the epoch, is not
+      that with which the task before ended: of the half whose gradients were the smaller ones then, by Adam's second
+      moment, and of the other half. NaN in the first task and where the optimizer has no such moment.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,6 +70,8 @@ class Diagnostics(pl.Callback):
         self._means: dict[str, _Mean] = {}
         self._quiet: dict[str, Tensor] = {}
         """By layer, which weights had the smaller gradients when the task before ended; empty in the first one."""
+        self._positive: dict[str, Tensor] = {}
+        """By layer, which binary weights were +1 then."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on with the file of a resumed run, and listen to the network."""
@@ -79,8 +81,7 @@ class Diagnostics(pl.Callback):
         self._hidden = hidden_weights(network)
         activations = [name for name, module in network.named_modules() if isinstance(module, SignActivation)]
         columns = [f"window/{name}" for name in activations] + ["logits_std"]
-        steps = ("first_steps", "quiet_share", "last_steps")
-        columns += [f"{column}/{name}" for column in steps for name in self._hidden]
+        columns += [f"{steps}/{name}" for steps in ("first_steps", "last_steps") for name in self._hidden]
         self._means = {column: _Mean() for column in columns}
         self._hooks = [_measure(network, learner, _sd_of_logits, self._means["logits_std"])]
         for name in activations:
@@ -99,10 +100,7 @@ class Diagnostics(pl.Callback):
         """Measure that step."""
         for steps in self._asked_for(trainer, cast(Learner, pl_module), batch_idx):
             for name, before in self._before.items():
-                change = (self._hidden[name].detach() - before).abs()
-                self._means[f"{steps}/{name}"].add(change.mean())
-                if steps == "first_steps" and name in self._quiet:
-                    self._means[f"quiet_share/{name}"].add(change[self._quiet[name]].sum() / change.sum())
+                self._means[f"{steps}/{name}"].add((self._hidden[name].detach() - before).abs().mean())
 
     def _asked_for(self, trainer: pl.Trainer, learner: Learner, step: int) -> list[str]:
         """Which of the two means a step of the current epoch belongs to; in a short task it may be both."""
@@ -130,19 +128,32 @@ class Diagnostics(pl.Callback):
                 size = hidden.abs()
                 row[f"hidden_mean/{name}"], row[f"hidden_max/{name}"] = float(size.mean()), float(size.max())
                 row[f"kept/{name}"] = float(share(m_of_layer, size).mean())
+                row[f"turned_quiet/{name}"], row[f"turned_loud/{name}"] = self._turned(name)
         self._file.write(row)
         if learner.schedule.ends_task(epoch):
-            moments = {name: trainer.optimizers[0].state[hidden] for name, hidden in self._hidden.items()}
-            squares = {name: moment["exp_avg_sq"] for name, moment in moments.items() if "exp_avg_sq" in moment}
-            self._quiet = {name: square <= square.median() for name, square in squares.items()}
+            self._remember(trainer.optimizers[0])
+
+    def _turned(self, name: str) -> tuple[float, float]:
+        """Shares of the quiet and of the loud half of a layer whose signs are not those that were remembered."""
+        if name not in self._quiet:
+            return float("nan"), float("nan")
+        turned, quiet = (self._hidden[name] >= 0) != self._positive[name], self._quiet[name]
+        return float(turned[quiet].float().mean()), float(turned[~quiet].float().mean())
+
+    def _remember(self, optimizer: torch.optim.Optimizer) -> None:
+        """Keep the signs of the binary weights, and which of them have small gradients."""
+        for name, hidden in self._hidden.items():
+            square = optimizer.state[hidden].get("exp_avg_sq")
+            if square is not None:
+                self._quiet[name], self._positive[name] = square <= square.median(), hidden.detach() >= 0
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run goes on from."""
-        return {"quiet": self._quiet}
+        return {"quiet": self._quiet, "positive": self._positive}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
-        self._quiet = state_dict["quiet"]
+        self._quiet, self._positive = state_dict["quiet"], state_dict["positive"]
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the network as it was."""
