@@ -77,7 +77,11 @@ def reproduce(arguments: argparse.Namespace) -> int:
         if not succeeded:
             failed.append(claim.name)
         write(arguments.outputs, arguments.docs)  # after each, since the next may take hours
-    print(write(arguments.outputs, arguments.docs))
+    page, unread = write(arguments.outputs, arguments.docs)
+    print(page)
+    for name, wrong in unread.items():
+        print(f"error: {wrong}", file=sys.stderr)
+        failed += [name] if name not in failed else []
     if failed:
         print(f"failed: {', '.join(failed)}; the same command goes on with them", file=sys.stderr)
     return 1 if failed else 0
@@ -117,20 +121,28 @@ def resumed(words: list[str]) -> list[str]:
     return words
 
 
-def write(outputs: Path, docs: Path) -> Path:
-    """Judge every claim that is complete below `outputs`, and write the page with those recorded before."""
+def write(outputs: Path, docs: Path) -> tuple[Path, dict[str, UserError]]:
+    """Judge every claim that is complete below `outputs`, and write the page with those recorded before.
+
+    Returns the page, and what is wrong with each claim whose files do not hold what it is judged by.
+    """
     from metaplast.analysis.claims import claims
     from metaplast.analysis.results_page import is_complete, measure, read_rows, take_pictures, write_page
 
     rows, known = read_rows(docs), {claim.name: claim for claim in claims()}
+    unread: dict[str, UserError] = {}
     for claim in known.values():
         for budget in claim.budgets:
             folders = {name: outputs / budget / name for name in (claim.name, *claim.needs)}
             if all(is_complete(known[name], folder) for name, folder in folders.items()):
-                row = measure(claim, folders)
+                try:
+                    row = measure(claim, folders)
+                except UserError as error:
+                    unread[claim.name] = error
+                    continue
                 row.pictures = take_pictures(claim, folders[claim.name], budget, docs)
                 rows.setdefault(claim.name, {})[budget] = row
-    return write_page(docs, list(known.values()), rows)
+    return write_page(docs, list(known.values()), rows), unread
 
 
 if __name__ == "__main__":

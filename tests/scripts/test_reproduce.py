@@ -112,5 +112,19 @@ def test_a_claim_that_cannot_go_on_does_not_keep_the_others_from_it(
     assert (quadratic / "quadratic.json").exists()
 
 
+def test_a_complete_claim_without_its_numbers_does_not_keep_the_others_from_the_page(
+    script: ModuleType, tmp_path: Path, capsys: Any
+) -> None:
+    for name, numbers in (("quadratic", {"speed_correlation": 1, "bin_rank_correlation": 1}), ("sign_switch", {})):
+        (tmp_path / "cpu" / name).mkdir(parents=True)
+        (tmp_path / "cpu" / name / f"{name}.json").write_text(json.dumps({"runs": [numbers]}))
+    (tmp_path / "cpu" / "sign_switch" / "sign_switch.png").touch()
+    assert script.main(["--write-only", "--outputs", str(tmp_path), "--docs", str(tmp_path / "docs")]) == 1
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"error: sign_switch: {tmp_path / 'cpu' / 'sign_switch'} does not hold the runs")
+    assert last.startswith("failed: sign_switch;")
+    assert "**held**" in (tmp_path / "docs" / "results.md").read_text("utf-8")
+
+
 def test_a_command_that_fails_is_told(script: ModuleType, tmp_path: Path) -> None:
     assert not script.run(["scripts/report.py {out}/nowhere"], tmp_path / "x", "cpu", [])
