@@ -43,7 +43,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0, 1 where a claim's command failed, 2 where it was refused."""
+    """Run the command and return its exit status: 0, 1 where a claim's command or files failed, 2 if refused."""
     return reproduce(parse(argv))
 
 
@@ -71,20 +71,19 @@ def reproduce(arguments: argparse.Namespace) -> int:
             continue
         try:
             succeeded = run(claim.commands, folder, budget, arguments.set)
-        except UserError as error:  # of this claim's folder; the others can be run
-            print(f"error: {error}", file=sys.stderr)
+        except UserError as refused:  # of this claim's folder; the others can be run
+            print(f"error: {refused}", file=sys.stderr)
             succeeded = False
         if not succeeded:
             failed.append(claim.name)
         write(arguments.outputs, arguments.docs)  # after each, since the next may take hours
     page, unread = write(arguments.outputs, arguments.docs)
     print(page)
-    for name, wrong in unread.items():
-        print(f"error: {wrong}", file=sys.stderr)
-        failed += [name] if name not in failed else []
+    for error in unread.values():
+        print(f"error: {error}", file=sys.stderr)
     if failed:
         print(f"failed: {', '.join(failed)}; the same command goes on with them", file=sys.stderr)
-    return 1 if failed else 0
+    return 1 if failed or any(claim.name in unread for claim in chosen) else 0
 
 
 def run(commands: Sequence[str], folder: Path, budget: str, more: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metaplast.nn import bnn
-from metaplast.optim import MetaplasticAdam, parameter_groups
+from metaplast.optim import MetaplasticAdam, compiled_step, parameter_groups
 
 GOLDEN = Path(__file__).parents[1] / "data_files" / "reference_bnn.npz"
 numbers = st.floats(-3, 3, width=32)
@@ -119,6 +119,45 @@ def test_the_compiled_step_equals_the_literal_one(n: int, m: float, decay: float
     )
     # A few roundings in float32, each below 6e-8 of numbers around 1.
     assert torch.allclose(compiled, eager, atol=2e-6)
+
+
+def test_weights_of_any_number_and_size_are_stepped_by_kernels_that_are_compiled_once() -> None:
+    generator = torch.Generator().manual_seed(0)
+    shapes, threads = [(8, 8), (8, 8), (1, 2), (300, 70), (8, 8)], torch.get_num_threads()
+    weights = [torch.randn(shape, generator=generator) for shape in shapes]
+    moved = {}
+    try:
+        for compiled in (False, True):
+            parameters = [nn.Parameter(weight.clone()) for weight in weights]
+            optimizer = MetaplasticAdam(parameters, m=1.35, compiled=compiled)
+            for n in (1, 2, 3, 1, 2, 3):  # a run gives up threads, and takes them back
+                torch.set_num_threads(n)
+                for parameter in parameters:
+                    parameter.grad = torch.ones_like(parameter)
+                optimizer.step()
+            moved[compiled] = parameters
+    finally:
+        torch.set_num_threads(threads)
+    assert not compiled_step._unavailable
+    for eager, compiled_weight in zip(moved[False], moved[True], strict=True):
+        assert torch.allclose(eager, compiled_weight, atol=2e-6)
+
+
+def test_small_parameters_together_are_stepped_as_one_by_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    starts = [torch.randn(n, generator=generator) for n in (3, 5, 7)]
+    stepped = {}
+    for compiled in (False, "auto"):
+        parameters = [nn.Parameter(start.clone()) for start in starts]
+        optimizer = MetaplasticAdam(parameters, m=2.0, weight_decay=0.1, compiled=compiled)
+        for step in range(4):
+            for parameter in parameters[: 1 + step % 3]:  # so that they are at steps of their own
+                parameter.grad = parameter.detach() - step
+            optimizer.step()
+            optimizer.zero_grad()
+        stepped[compiled] = parameters
+    for eager, together in zip(stepped[False], stepped["auto"], strict=True):
+        assert torch.allclose(eager, together, atol=1e-6)
 
 
 def test_a_weight_that_is_not_contiguous_is_stepped_by_the_literal_form() -> None:

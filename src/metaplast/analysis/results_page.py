@@ -45,7 +45,7 @@ class Row:
     verdict: str
     found: str
     conditions: str = ""
-    """Normalization, boundary and label, as of every run; empty where nothing was trained on tasks."""
+    """Seeds, normalization, optimizer, boundary, label and training time; empty where nothing was trained on tasks."""
     table: str = ""
     """Markdown; empty where there is no sweep."""
     pictures: list[str] = field(default_factory=list)
@@ -76,7 +76,7 @@ def measure(claim: Claim, folders: Mapping[str, Path]) -> Row:
             return Row(*claim.judge(numbers), conditions=_conditions_of_numbers(numbers, folder))
         sweep = make_sweep(find_runs([folder]))
         finding: Finding = claim.judge(sweep, *(make_sweep(find_runs([folders[name]])) for name in claim.needs))
-    except (ValueError, KeyError, IndexError) as error:
+    except (ValueError, KeyError, IndexError, TypeError) as error:
         raise UserError(
             f"{claim.name}: {folder} does not hold the runs that it is judged by ({type(error).__name__}: {error}); "
             "remove the folder and run it again"

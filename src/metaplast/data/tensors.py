@@ -10,7 +10,7 @@ from metaplast.data.augmentation import Augmentation
 
 @dataclass(frozen=True, eq=False)
 class TaskTensors:
-    """Images and labels of one task; a batch is one index operation, and a permutation is applied to batches only.
+    """Images and labels of one task; a batch is one index operation, and permuted tasks share their images.
 
     Pixel k of an image of the task, counted over its flattened (C, H, W), is pixel `permutation[k]` of the base image.
     Raises ValueError if the sizes do not fit each other.

@@ -62,14 +62,17 @@ FORMS: Mapping[str, Callable[..., None]] = {"tanh": _tanh, "exponential": _expon
 
 
 @functools.cache
-def _kernel(form: Callable[..., None], dtype: torch.dtype, device: torch.device) -> Callable[..., None]:
+def _kernel(form: Callable[..., None], dtype: torch.dtype, device: torch.device, threads: int) -> Callable[..., None]:
     """The step on `AT_ONCE` weights: four flat tensors of each, one weight after the other, and a row of settings."""
 
     def steps(tensors: Sequence[Tensor], settings: Tensor) -> None:
         for i in range(AT_ONCE):
             form(*tensors[4 * i : 4 * i + 4], settings[i])
 
-    # Without dynamic_threads the number of threads at compile time is written into the kernel that is kept on disk.
+    # The compiler keeps what it made by code object, and gives up where there is too much of one.
+    steps.__code__ = steps.__code__.replace()
+    # Without dynamic_threads the number of threads at compile time is written into the kernel that is kept on disk. With
+    # it one serves all numbers, but the compiler looks for it anew at each, so they are told apart here.
     kernel = torch.compile(steps, dynamic=True, fullgraph=True, options={"cpp.dynamic_threads": True})
     # Compiled for large sizes that differ: weights of equal or small ones, seen first, would get a kernel of their own.
     lengths = [COMPILE_FROM + i for i in range(AT_ONCE) for _ in range(4)]
@@ -127,7 +130,7 @@ def _compiled(
     rows = [_row(settings) for _, settings in weights]
     table = torch.tensor(rows + free * rows[:1], dtype=dtype).to(device, non_blocking=True)
     try:
-        _kernel(form, dtype, device)(tensors, table)
+        _kernel(form, dtype, device, torch.get_num_threads())(tensors, table)
     except Exception as error:  # the compiler's errors have no common class; nothing was written before it failed
         _unavailable = True
         warnings.warn(

@@ -85,7 +85,7 @@ def _plain_steps(moved: list[Moved], step: int, group: dict[str, Any]) -> None:
         exp_avgs,
         exp_avg_sqs,
         [],
-        [torch.tensor(float(step), device=parameters[0].device)] * len(moved),
+        [torch.full((), float(step), dtype=torch.float32, device=parameters[0].device)] * len(moved),
         lr=group["lr"],
         beta1=beta1,
         beta2=beta2,
@@ -121,7 +121,7 @@ class MetaplasticAdam(torch.optim.Optimizer):
         weight_decay: λ ≥ 0, added to the gradient as λ W^h.
         consolidation: "tanh", the paper's f_meta, or "exponential"; see :mod:`metaplast.optim.consolidation`.
         compiled: True, take the step as one compiled kernel; False, the literal form; "auto", compiled where there is a
-            weight of at least 65,536 elements and a compiler is found, but for small parameters without m.
+            weight of at least 65,536 elements and a compiler is found, but small parameters without m by torch's Adam.
 
     Raises:
         ValueError: a setting out of its range.
@@ -172,7 +172,7 @@ class MetaplasticAdam(torch.optim.Optimizer):
                 loss = closure()
         large: list[tuple[Moved, StepSettings]] = []
         for group in self.param_groups:
-            small: defaultdict[int, list[Moved]] = defaultdict(list)  # by the number of their step, nearly always one
+            small: defaultdict[Any, list[Moved]] = defaultdict(list)  # by step, type and device, nearly always one
             for parameter in group["params"]:
                 if parameter.grad is None:
                     continue
@@ -186,10 +186,10 @@ class MetaplasticAdam(torch.optim.Optimizer):
                 m = group["m"] if parameter.dim() >= 2 else 0.0
                 together = not m and parameter.numel() < COMPILE_FROM and self.compiled == "auto"
                 if together and all(tensor.is_contiguous() for tensor in moved):
-                    small[state["step"]].append(moved)
+                    small[state["step"], parameter.dtype, parameter.device].append(moved)
                 else:
                     large.append((moved, _settings(group, m, state["step"])))
-            for step, alike in small.items():
+            for (step, *_), alike in small.items():
                 _plain_steps(alike, step, group)
         if self._compiles():
             from metaplast.optim.compiled_step import compiled_steps  # loads the compiler; small networks never need it
@@ -208,7 +208,7 @@ class MetaplasticAdam(torch.optim.Optimizer):
 
 
 def _settings(group: dict[str, Any], m: float, step: int) -> StepSettings:
-    """What both forms of the step number `step` are given."""
+    """What the literal and the compiled form of the step number `step` are given."""
     beta1, beta2 = group["betas"]
     step_size = group["lr"] * sqrt(1 - beta2**step) / (1 - beta1**step)
     return {

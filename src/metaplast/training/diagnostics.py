@@ -79,6 +79,8 @@ class Diagnostics(pl.Callback):
         network = learner.network
         self._file = MetricsFile(self.folder / FILE, trainer.current_epoch)
         self._hidden = hidden_weights(network)
+        for remembered in (self._quiet, self._positive):  # a checkpoint is read to the CPU
+            remembered.update({name: remembered[name].to(self._hidden[name].device) for name in remembered})
         activations = [name for name, module in network.named_modules() if isinstance(module, SignActivation)]
         columns = [f"window/{name}" for name in activations] + ["logits_std"]
         columns += [f"{steps}/{name}" for steps in ("first_steps", "last_steps") for name in self._hidden]
@@ -142,8 +144,9 @@ class Diagnostics(pl.Callback):
 
     def _remember(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep the signs of the binary weights, and which of them have small gradients."""
+        self._quiet, self._positive = {}, {}
         for name, hidden in self._hidden.items():
-            square = optimizer.state[hidden].get("exp_avg_sq")
+            square = optimizer.state.get(hidden, {}).get("exp_avg_sq")
             if square is not None:
                 self._quiet[name], self._positive[name] = square <= square.median(), hidden.detach() >= 0
 
