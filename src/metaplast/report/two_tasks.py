@@ -36,7 +36,7 @@ def write(folder: Path, sweep: Sweep) -> list[Path]:
         ax.set_title(names[task], loc="left", fontsize=10, fontweight="bold")
         ax.set(xlabel="epoch", ylim=(0, 101))
         tidy(ax)
-        ax.legend(frameon=False, fontsize=9, loc="lower left")
+        ax.legend(frameon=False, fontsize=9, loc="best")  # the second task begins where the first has its legend
         if task == 0:
             ax.set_ylabel("test accuracy, %")
     return [save_figure(folder / "two_tasks.png", figure)]
