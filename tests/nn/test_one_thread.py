@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 import torch
 import torch.fx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from metaplast.errors import UserError
-from metaplast.nn import BatchNorm, bnn, mlp
+from metaplast.nn import BatchNorm, BinaryLinear, binarize, bnn, mlp
 from metaplast.optim import MetaplasticAdam, parameter_groups
 
 pytestmark = pytest.mark.usefixtures("threads_as_before")
@@ -51,6 +53,23 @@ def test_a_binary_network_learns_the_same_bits_on_any_number_of_threads(settings
 
     one, *several = (trained(make, threads, steps=8, images=images) for threads in (1, 2, 4))
     assert [name for name in one for other in several if not torch.equal(one[name], other[name])] == []
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 600), st.integers(1, 1200), st.integers(1, 300), st.integers(0, 2**31))
+def test_the_products_of_a_layer_have_the_same_bits_on_any_number_of_threads(n: int, i: int, o: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    layer = BinaryLinear(i, o)
+    x, pull = torch.rand(n, i, generator=generator), torch.randn(n, o, generator=generator)
+    found = []
+    for threads in (1, 2, 3, 16):
+        torch.set_num_threads(threads)
+        inputs = x.clone().requires_grad_()
+        y = layer(inputs)
+        found.append((y, *torch.autograd.grad(y, (inputs, layer.weight), pull)))
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
+    assert torch.allclose(found[0][0], x @ binarize(layer.weight).t(), rtol=1e-4, atol=1e-4)
 
 
 def test_batch_norm_on_one_thread_is_batch_norm() -> None:
