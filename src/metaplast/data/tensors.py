@@ -61,15 +61,14 @@ class TaskTensors:
         else:
             images, labels = self.images.index_select(0, indices), self.labels.index_select(0, indices)
         if self.permutation is not None:
-            images = _picked(images.flatten(1), self.permutation).view_as(images)
+            images = _permuted(images, self.permutation)
         return (torch.div(images, 255) if images.dtype == torch.uint8 else images.float()), labels
 
     def laid_out(self) -> "TaskTensors":
         """The same task with its pixels in place, so that no batch has to be permuted: a copy of its images, if any."""
         if self.permutation is None:
             return self
-        images = _picked(self.images.flatten(1), self.permutation).view_as(self.images)
-        return replace(self, images=images, permutation=None)
+        return replace(self, images=_permuted(self.images, self.permutation), permutation=None)
 
     def to(self, device: torch.device | str) -> "TaskTensors":
         """The same task with all of its tensors on `device`; tensors that are there already are not copied."""
@@ -77,8 +76,9 @@ class TaskTensors:
         return replace(self, images=self.images.to(device), labels=self.labels.to(device), permutation=permutation)
 
 
-def _picked(rows: Tensor, columns: Tensor) -> Tensor:
-    """Columns of a matrix, in their order; of bytes on a CPU by NumPy, which takes a third of torch's time."""
+def _permuted(images: Tensor, permutation: Tensor) -> Tensor:
+    """Images with their pixels in place; bytes on a CPU by NumPy, which takes a third of torch's time."""
+    rows = images.flatten(1)
     if rows.device.type == "cpu" and rows.dtype == torch.uint8:
-        return torch.from_numpy(rows.numpy().take(columns.numpy(), axis=1))
-    return rows.index_select(1, columns)
+        return torch.from_numpy(rows.numpy().take(permutation.numpy(), axis=1)).view_as(images)
+    return rows.index_select(1, permutation).view_as(images)

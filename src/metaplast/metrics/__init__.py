@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from metaplast.metrics.flips import SignFlips
+from metaplast.metrics.flips import SignFlips, positive_signs
 from metaplast.metrics.transfer import average_accuracy, backward_transfer, forgetting, forward_transfer
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ __all__ = [
     "backward_transfer",
     "forgetting",
     "forward_transfer",
+    "positive_signs",
 ]
 
 

@@ -27,13 +27,13 @@ class SignFlips:
 
     def __init__(self, weights: Mapping[str, Tensor]) -> None:
         self._weights = dict(weights)
-        self._positive = {name: _positive(hidden) for name, hidden in self._weights.items()}
+        self._positive = {name: positive_signs(hidden) for name, hidden in self._weights.items()}
 
     def update(self) -> dict[str, float]:
         """Fraction, 0 to 1, of signs changed since the last call (the first: since construction), name by name."""
         fractions = {}
         for name, hidden in self._weights.items():
-            positive = _positive(hidden)
+            positive = positive_signs(hidden)
             # Weights may have moved to another device since.
             changed = int((positive != self._positive[name].to(positive.device)).sum())
             fractions[name] = changed / positive.numel()
@@ -57,5 +57,6 @@ class SignFlips:
         self._positive = {name: positive.bool() for name, positive in state.items()}
 
 
-def _positive(hidden: Tensor) -> Tensor:
+def positive_signs(hidden: Tensor) -> Tensor:
+    """Where the binary weight of each hidden weight is +1, as it is at 0: bool, of the same shape."""
     return hidden.detach() >= 0

@@ -4,7 +4,7 @@ The eager form makes a dozen passes over memory: at 16.8 million weights 640 ms 
 to 45. `torch.compile` generates the kernel (C++ on a CPU, Triton on a GPU) and keeps it on disk between runs. One
 kernel serves every size and every setting: tensors are flattened to a dynamic length, numbers are handed over in a
 tensor. It takes several weights at once, since to call it takes as long as to step a small one. Where nothing can be
-compiled, the literal form takes over, with a warning.
+compiled, the weights are left to the literal form, with a warning.
 """
 
 import functools
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from metaplast.optim.consolidation import Consolidation
-from metaplast.optim.metaplastic_adam import COMPILE_FROM, Moved, StepSettings, metaplastic_adam_step
+from metaplast.optim.metaplastic_adam import COMPILE_FROM, Moved, StepSettings
 
 AT_ONCE = 3
 """Weights that one call of the kernel takes, the number of layers of a network with two hidden ones."""
@@ -26,7 +26,7 @@ _unavailable = False
 
 
 def _moved(hidden: Tensor, gradient: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, settings: Tensor) -> Tensor:
-    """Move both moments as :func:`metaplastic_adam_step` does; return the plain step times √v + ε, its divisor."""
+    """Move both moments as the literal step does; return the plain step times √v + ε, its divisor."""
     step_size, _, beta1, one_minus_beta1, beta2, one_minus_beta2, _, weight_decay = settings.unbind()
     gradient = gradient + weight_decay * hidden
     exp_avg.copy_(beta1 * exp_avg + one_minus_beta1 * gradient)
@@ -96,25 +96,28 @@ def _row(settings: StepSettings) -> list[float]:
     return [settings["step_size"], settings["m"], *betas, settings["eps"], settings["weight_decay"]]
 
 
-def compiled_steps(weights: Sequence[tuple[Moved, StepSettings]], consolidation: Consolidation = "tanh") -> None:
-    """Take the step of :func:`metaplastic_adam_step` on weights, each with its settings, in one pass over each.
+def compiled_steps(
+    weights: Sequence[tuple[Moved, StepSettings]], consolidation: Consolidation = "tanh"
+) -> list[tuple[Moved, StepSettings]]:
+    """Take the step on weights, each with its settings, in one pass over each.
 
-    Equal to the literal form up to rounding. Tensors that are not contiguous, and machines without a working compiler,
-    get that one.
+    Equal up to rounding to :func:`metaplast.optim.metaplastic_adam.metaplastic_adam_step`. Returns the weights that are
+    left to that one: those that are not contiguous and, where there is no working compiler, all of them.
     """
+    left: list[tuple[Moved, StepSettings]] = []
     alike: defaultdict[Any, list[tuple[Moved, StepSettings]]] = defaultdict(list)
     for moved, settings in weights:
-        if all(tensor.is_contiguous() for tensor in moved):
+        if moved.contiguous:
             form = FORMS[consolidation] if settings["m"] else _plain
             alike[form, moved.hidden.dtype, moved.hidden.device].append((moved, settings))
         else:
-            metaplastic_adam_step(*moved, consolidation=consolidation, **settings)
+            left.append((moved, settings))
     for kind, of_kind in alike.items():
         for first in range(0, len(of_kind), AT_ONCE):
             few = of_kind[first : first + AT_ONCE]
             if _unavailable or not _compiled(few, *kind):
-                for moved, settings in few:
-                    metaplastic_adam_step(*moved, consolidation=consolidation, **settings)
+                left += few
+    return left
 
 
 def _compiled(

@@ -34,6 +34,11 @@ class Moved(NamedTuple):
     exp_avg: Tensor
     exp_avg_sq: Tensor
 
+    @property
+    def contiguous(self) -> bool:
+        """Whether all four lie in memory in the order of their elements, so that they can be taken as flat."""
+        return all(tensor.is_contiguous() for tensor in self)
+
 
 class StepSettings(TypedDict):
     """By what a step moves it; the keywords of :func:`metaplastic_adam_step`."""
@@ -185,7 +190,7 @@ class MetaplasticAdam(torch.optim.Optimizer):
                 moved = Moved(parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])
                 m = group["m"] if parameter.dim() >= 2 else 0.0
                 together = not m and parameter.numel() < COMPILE_FROM and self.compiled == "auto"
-                if together and all(tensor.is_contiguous() for tensor in moved):
+                if together and moved.contiguous:
                     small[state["step"], parameter.dtype, parameter.device].append(moved)
                 else:
                     large.append((moved, _settings(group, m, state["step"])))
@@ -194,10 +199,9 @@ class MetaplasticAdam(torch.optim.Optimizer):
         if self._compiles():
             from metaplast.optim.compiled_step import compiled_steps  # loads the compiler; small networks never need it
 
-            compiled_steps(large, self.consolidation)
-        else:
-            for moved, settings in large:
-                metaplastic_adam_step(*moved, consolidation=self.consolidation, **settings)
+            large = compiled_steps(large, self.consolidation)
+        for moved, settings in large:
+            metaplastic_adam_step(*moved, consolidation=self.consolidation, **settings)
         return loss
 
     def _compiles(self) -> bool:

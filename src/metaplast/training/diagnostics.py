@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from metaplast.metrics import positive_signs
 from metaplast.nn import SignActivation, hidden_weights
 from metaplast.optim.consolidation import CONSOLIDATIONS
 from metaplast.training.learner import Learner
@@ -68,10 +69,8 @@ class Diagnostics(pl.Callback):
         self._before: dict[str, Tensor] = {}
         """Hidden weights before the step that is being taken, if its size is asked for."""
         self._means: dict[str, _Mean] = {}
-        self._quiet: dict[str, Tensor] = {}
-        """By layer, which weights had the smaller gradients when the task before ended; empty in the first one."""
-        self._positive: dict[str, Tensor] = {}
-        """By layer, which binary weights were +1 then."""
+        self._remembered: dict[str, tuple[Tensor, Tensor]] = {}
+        """By layer, which weights had the smaller gradients when the task before ended, and which were +1 then."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on with the file of a resumed run, and listen to the network."""
@@ -79,8 +78,6 @@ class Diagnostics(pl.Callback):
         network = learner.network
         self._file = MetricsFile(self.folder / FILE, trainer.current_epoch)
         self._hidden = hidden_weights(network)
-        for remembered in (self._quiet, self._positive):  # a checkpoint is read to the CPU
-            remembered.update({name: remembered[name].to(self._hidden[name].device) for name in remembered})
         activations = [name for name, module in network.named_modules() if isinstance(module, SignActivation)]
         columns = [f"window/{name}" for name in activations] + ["logits_std"]
         columns += [f"{steps}/{name}" for steps in ("first_steps", "last_steps") for name in self._hidden]
@@ -137,26 +134,28 @@ class Diagnostics(pl.Callback):
 
     def _turned(self, name: str) -> tuple[float, float]:
         """Shares of the quiet and of the loud half of a layer whose signs are not those that were remembered."""
-        if name not in self._quiet:
+        if name not in self._remembered:
             return float("nan"), float("nan")
-        turned, quiet = (self._hidden[name] >= 0) != self._positive[name], self._quiet[name]
+        now = positive_signs(self._hidden[name])
+        quiet, before = (then.to(now.device) for then in self._remembered[name])  # a checkpoint is read to the CPU
+        turned = now != before
         return float(turned[quiet].float().mean()), float(turned[~quiet].float().mean())
 
     def _remember(self, optimizer: torch.optim.Optimizer) -> None:
-        """Keep the signs of the binary weights, and which of them have small gradients."""
-        self._quiet, self._positive = {}, {}
+        """Keep which weights have small gradients, and the signs of the binary ones."""
+        self._remembered = {}
         for name, hidden in self._hidden.items():
             square = optimizer.state.get(hidden, {}).get("exp_avg_sq")
             if square is not None:
-                self._quiet[name], self._positive[name] = square <= square.median(), hidden.detach() >= 0
+                self._remembered[name] = square <= square.median(), positive_signs(hidden)
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run goes on from."""
-        return {"quiet": self._quiet, "positive": self._positive}
+        return {"remembered": self._remembered}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a saved state."""
-        self._quiet, self._positive = state_dict["quiet"], state_dict["positive"]
+        self._remembered = state_dict["remembered"]
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the network as it was."""
