@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from metaplast.errors import UserError
-from metaplast.script import script
+from metaplast.script import ENVIRONMENT, script
 
 ROOT = Path(__file__).parents[1]
 
@@ -63,3 +63,12 @@ def test_a_script_whose_output_is_cut_says_nothing_more() -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+def test_a_python_without_our_packages_names_the_environment_that_has_them() -> None:
+    """As the system's own does, where nobody has activated ours."""
+    command = [sys.executable, "-S", str(ROOT / "src" / "train.py"), "scenario=pdigits"]
+    bare = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    ended = subprocess.run(command, capture_output=True, text=True, env=bare, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr == f"error: omegaconf is not installed for {sys.executable}; {ENVIRONMENT}\n"

@@ -11,6 +11,8 @@ from metaplast.stdout import flush_stdout
 
 P = ParamSpec("P")
 
+ENVIRONMENT = "the environment that `make train` makes has it: source .venv/bin/activate"
+
 
 def script(main: Callable[P, int | None]) -> Callable[P, int]:
     """Return `main` as a function that returns the exit status, 0 where `main` returns None.
@@ -31,6 +33,11 @@ def script(main: Callable[P, int | None]) -> Callable[P, int]:
             return status
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
+            return REFUSED
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] == "metaplast":
+                raise
+            print(f"error: {error.name} is not installed for {sys.executable}; {ENVIRONMENT}", file=sys.stderr)
             return REFUSED
         except KeyboardInterrupt:
             return INTERRUPTED
