@@ -22,6 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from metaplast.atomic import check_target, write_text
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser, whole
 from metaplast.script import script
@@ -256,8 +257,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(argv)
     if unknown := [name for name in arguments.benches if name not in BENCHES]:
         raise UserError(f"{unknown[0]}: there is no such bench; they are {', '.join(BENCHES)}")
-    from metaplast.atomic import write_text
-
+    check_target("--out", arguments.out)
     results: dict[str, Numbers] = {}
     for name in arguments.benches or BENCHES:
         print(f"\n{name}: {BENCHES[name].__doc__}", flush=True)

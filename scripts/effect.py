@@ -7,12 +7,12 @@ The runs go to outputs/effect; one that is complete there is not run again.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaplast.atomic import check_target
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser
 from metaplast.script import script
@@ -54,25 +54,26 @@ def train(strategy: str) -> Path:
     return run_dir
 
 
-def draw(runs: Sequence[Path], target: Path) -> None:
-    """Draw the accuracy curves of runs side by side."""
-    import torch
+def draw(directories: Sequence[Path], target: Path) -> None:
+    """Draw the accuracy curves of runs side by side; UserError for a directory that holds no completed one."""
     from matplotlib.figure import Figure
 
-    from metaplast.report import draw_curves, read_metrics
     from metaplast.report.caption import m_text
     from metaplast.report.figure_style import save_figure
+    from metaplast.report.runs import read_run
+    from metaplast.report.sweep import make_sweep
+    from metaplast.report.sweep_figures import draw_setting_curves
 
+    runs = [read_run(directory) for directory in directories]
+    for run in runs:
+        if not (run.completed and run.settings):
+            raise UserError(f"--runs: {run.path} holds no completed run ({run.error or run.status})")
     figure = Figure(figsize=(7.2 * len(runs), 4.4), layout="constrained")
     for run, ax in zip(runs, figure.subplots(1, len(runs), squeeze=False)[0], strict=True):
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
-        rows = read_metrics(run / "metrics.csv")
-        tasks = range(summary["n_tasks"])
-        accuracies = torch.tensor([[row[f"accuracy/task_{j}"] for j in tasks] for row in rows])
-        ends = [summary["epochs_per_task"] * (j + 1) for j in tasks]
-        draw_curves(ax, [row["epoch"] for row in rows], accuracies, ends)
-        m = "" if summary["m"] is None else f", m = {m_text(summary['m'])}"
-        ax.set_title(f"{TITLES.get(summary['strategy'], summary['strategy'])}{m}\n", loc="left", fontweight="bold")
+        draw_setting_curves(ax, make_sweep([run]).settings[0])
+        strategy, m = run.summary["strategy"], run.summary["m"]
+        with_m = "" if m is None else f", m = {m_text(m)}"
+        ax.set_title(f"{TITLES.get(strategy, strategy)}{with_m}\n", loc="left", fontweight="bold")
     save_figure(target, figure, dpi=110)
 
 
@@ -80,9 +81,7 @@ def draw(runs: Sequence[Path], target: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Train if need be, and draw."""
     arguments = parse(argv)
-    for run in arguments.runs or []:
-        if not (run / "metrics.csv").is_file() or not (run / "summary.json").is_file():
-            raise UserError(f"--runs: {run} is not the directory of a run, since it lacks metrics.csv or summary.json")
+    check_target("--out", arguments.out)
     draw(arguments.runs or [train(strategy) for strategy in TITLES], arguments.out)
     print(arguments.out)
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaplast.atomic import check_target
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser
 from metaplast.script import script
@@ -45,12 +46,7 @@ def run(arguments: argparse.Namespace) -> Path:
     out: Path = arguments.out or arguments.data_dir / f"{arguments.dataset}_features.npz"
     if out.suffix != ".npz":
         raise UserError(f"--out {out}: has to end in .npz")
-    try:  # now, not after hours of work
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.with_name(f".{out.name}.probe").touch()
-        out.with_name(f".{out.name}.probe").unlink()
-    except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
+    check_target("--out", out)  # now, not after hours of work
 
     import torch
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaplast.atomic import write_text
+from metaplast.atomic import check_target, write_text
 from metaplast.one_line_parser import OneLineParser
 from metaplast.script import script
 
@@ -27,6 +27,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Try all plugins and write the page."""
     arguments = parse(argv)
+    check_target("--out", arguments.out)
     warnings.simplefilter("ignore")  # Avalanche's own, about parts of itself
     from metaplast.analysis.plugin_table import page
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaplast.atomic import check_target
 from metaplast.errors import UserError
 from metaplast.one_line_parser import OneLineParser
 from metaplast.script import script
@@ -38,7 +39,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     add("--outputs", type=Path, default=ROOT / "outputs" / "reproduce", metavar="DIR", help="where results go")
     add("--docs", type=Path, default=ROOT / "docs", metavar="DIR", help="folder of the page (default docs)")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    arguments.outputs = arguments.outputs.resolve()  # the commands run in the repository
+    return arguments
 
 
 @script
@@ -52,6 +55,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     from metaplast.analysis.claims import claims
     from metaplast.analysis.results_page import is_complete
 
+    check_target("--docs", arguments.docs / "results.md")
     known = {claim.name: claim for claim in claims()}
     unknown = [name for name in arguments.names if name not in known]
     if unknown:
@@ -123,7 +127,8 @@ def resumed(words: list[str]) -> list[str]:
 def write(outputs: Path, docs: Path) -> tuple[Path, dict[str, UserError]]:
     """Judge every claim that is complete below `outputs`, and write the page with those recorded before.
 
-    Returns the page, and what is wrong with each claim whose files do not hold what it is judged by.
+    Returns the page, and why a claim that is complete cannot be judged: its files do not hold what it is judged by, or
+    another claim that it is judged beside is missing.
     """
     from metaplast.analysis.claims import claims
     from metaplast.analysis.results_page import is_complete, measure, read_rows, take_pictures, write_page
@@ -133,7 +138,12 @@ def write(outputs: Path, docs: Path) -> tuple[Path, dict[str, UserError]]:
     for claim in known.values():
         for budget in claim.budgets:
             folders = {name: outputs / budget / name for name in (claim.name, *claim.needs)}
-            if all(is_complete(known[name], folder) for name, folder in folders.items()):
+            missing = [name for name, folder in folders.items() if not is_complete(known[name], folder)]
+            if missing and claim.name not in missing and budget not in rows.get(claim.name, {}):
+                unread[claim.name] = UserError(
+                    f"{claim.name}: is judged beside {missing[0]}, which is not complete there"
+                )
+            if not missing:
                 try:
                     row = measure(claim, folders)
                 except UserError as error:

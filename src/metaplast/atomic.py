@@ -4,7 +4,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EISDIR
 from pathlib import Path
+
+from metaplast.errors import UserError
 
 
 @contextmanager
@@ -24,6 +27,19 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_target(option: str, target: Path) -> None:
+    """Raise UserError for a file, named by `option`, that could not be written, before the work that is to fill it."""
+    probe = target.with_name(f".{target.name}.probe")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+        if target.is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+    except OSError as error:
+        raise UserError(f"{option} {target} cannot be written: {error.strerror}") from error
 
 
 def write_text(target: Path, text: str) -> None:

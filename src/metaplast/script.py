@@ -1,6 +1,7 @@
 """What the command and the scripts have around their `main`: an exit status, and a user's error said in a line."""
 
 import functools
+import io
 import sys
 from collections.abc import Callable
 from typing import ParamSpec
@@ -27,6 +28,9 @@ def script(main: Callable[P, int | None]) -> Callable[P, int]:
 
     @functools.wraps(main)
     def ending(*args: P.args, **kwargs: P.kwargs) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a path in an odd encoding must not end a training
         try:
             status = main(*args, **kwargs) or 0
             sys.stdout.flush()  # where nobody reads any more, this may be the first to notice

@@ -249,5 +249,6 @@ def test_the_copy_in_wandb_holds_the_rows_of_metrics_and_what_the_run_came_to(sm
     logged = {name.removesuffix(part) for item in items for name in item for part in ("", ".path", ".sha256")}
     assert {*dashboard.HISTORY} <= logged
     config = OmegaConf.load(tmp_path / "run" / "config.yaml")
-    assert all(OmegaConf.select(config, name) is not None for name in dashboard.CONFIG)
+    named = (*dashboard.CONFIG, *dashboard.CONDITIONS)
+    assert all(OmegaConf.select(config, name) is not None for name in named)
     assert {*dashboard.SUMMARY} <= json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")).keys()

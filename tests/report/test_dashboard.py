@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from metaplast.report.dashboard import CONFIG, EACH_TASK, HISTORY, MATRIX_TABLE, SUMMARY, specification
+from metaplast.report.dashboard import CONDITIONS, CONFIG, EACH_TASK, HISTORY, MATRIX_TABLE, SUMMARY, specification
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")  # wandb-workspaces uses it
 
@@ -56,4 +56,4 @@ def test_every_name_in_it_is_one_that_runs_log(made: dict[str, Any]) -> None:
 def test_runs_that_differ_in_the_seed_alone_are_averaged_in_the_report(made: dict[str, Any]) -> None:
     grids = [block["metadata"] for block in made["report"]["spec"]["blocks"] if block["type"] == "panel-grid"]
     grouped = [[key["name"].replace(".value", "") for key in grid["runSets"][0]["grouping"]] for grid in grids]
-    assert grouped == [[name for name in CONFIG if name != "seed"]] * 3 + [[]]
+    assert grouped == [[name for name in (*CONFIG, *CONDITIONS) if name != "seed"]] * 3 + [[]]

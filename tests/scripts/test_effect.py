@@ -3,14 +3,17 @@
 import csv
 import importlib.util
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from metaplast.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "effect.py"
+CONFIG = "epochs_per_task: 2\nseed: 0\nstrategy: {{stream: {stream}}}\n"
 
 
 @pytest.fixture
@@ -26,8 +29,12 @@ def effect() -> ModuleType:
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
     """Two tasks of two epochs."""
-    summary = {"strategy": "meta", "m": 1.3, "n_tasks": 2, "epochs_per_task": 2}
-    (tmp_path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    R = [[0.95, 0.1], [0.6, 0.95]]
+    summary = {"status": "completed", "strategy": "meta", "m": 1.3, "n_tasks": 2, "epochs_per_task": 2}
+    (tmp_path / "summary.json").write_text(json.dumps({**summary, "accuracy_matrix": R}), encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(
+        "epochs_per_task: 2\nseed: 0\nstrategy: {stream: sequence}\n", encoding="utf-8"
+    )
     with (tmp_path / "metrics.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", "accuracy/task_0", "accuracy/task_1"])
@@ -47,6 +54,7 @@ def test_a_completed_run_is_not_run_again_and_another_is_left_alone(
     effect: ModuleType, run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(effect, "RUNS", run_dir.parent)
+    (run_dir / "summary.json").write_text(json.dumps({"status": "interrupted"}), encoding="utf-8")
     with pytest.raises(UserError, match=rf"^{run_dir}: holds no completed run; "):
         effect.train(run_dir.name)
     summary = {"status": "completed", "accuracy_matrix": [[0.9]]}
@@ -54,8 +62,32 @@ def test_a_completed_run_is_not_run_again_and_another_is_left_alone(
     assert effect.train(run_dir.name) == run_dir
 
 
-def test_a_directory_without_a_run_is_refused_by_name(
-    effect: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_all_tasks_at_once_have_no_ends(effect: ModuleType, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from metaplast.report import sweep_figures
+
+    drawn: list[Sequence[float]] = []
+    draw_curves = sweep_figures.draw_curves  # type: ignore[attr-defined]
+
+    def spy(ax: Any, epochs: Any, accuracies: Any, ends: Sequence[float]) -> None:
+        drawn.append(ends)
+        draw_curves(ax, epochs, accuracies, ends)
+
+    monkeypatch.setattr(sweep_figures, "draw_curves", spy)
+    for stream in ("sequence", "joint"):
+        (run_dir / "config.yaml").write_text(CONFIG.format(stream=stream), encoding="utf-8")
+        effect.draw([run_dir], run_dir / "effect.png")
+    assert drawn == [[2, 4], []]
+
+
+@pytest.mark.parametrize("wrong", ["nothing", "no config", "broken"])
+def test_a_directory_without_a_completed_run_is_refused_by_name(
+    effect: ModuleType, run_dir: Path, capsys: pytest.CaptureFixture[str], wrong: str
 ) -> None:
-    assert effect.main(["--runs", str(tmp_path / "nothing")]) == 2
-    assert f"--runs: {tmp_path / 'nothing'} is not the directory of a run" in capsys.readouterr().err
+    if wrong == "no config":
+        (run_dir / "config.yaml").unlink()
+    if wrong == "broken":
+        (run_dir / "summary.json").write_text("[", encoding="utf-8")
+    directory = run_dir / "nothing" if wrong == "nothing" else run_dir
+    assert effect.main(["--runs", str(directory), "--out", str(run_dir / "effect.png")]) == 2
+    assert f"--runs: {directory} holds no completed run" in capsys.readouterr().err
+    assert not (run_dir / "effect.png").exists()

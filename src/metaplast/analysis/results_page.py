@@ -109,12 +109,18 @@ def take_pictures(claim: Claim, folder: Path, budget: str, docs: Path) -> list[s
 
 
 def read_rows(docs: Path) -> dict[str, dict[str, Row]]:
-    """What is recorded so far, by claim and budget; nothing where docs/results.json is not there."""
+    """What is recorded so far, by claim and budget; nothing where docs/results.json is not there.
+
+    Raises UserError for a file that is not one of ours.
+    """
     path = docs / "results.json"
     if not path.exists():
         return {}
-    recorded: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return {name: {budget: Row(**row) for budget, row in rows.items()} for name, rows in recorded.items()}
+    try:
+        recorded: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return {name: {budget: Row(**row) for budget, row in rows.items()} for name, rows in recorded.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: is no record of results ({error}); put the one of the repository back") from error
 
 
 def write_page(docs: Path, claims: Sequence[Claim], rows: Mapping[str, Mapping[str, Row]]) -> Path:

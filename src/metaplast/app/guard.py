@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from metaplast.app import plugins, sweep
 from metaplast.app.carried import Carried
 from metaplast.app.check import check, shown
-from metaplast.app.overrides import given, key_of
+from metaplast.app.overrides import given, key_of, quoted
 from metaplast.app.resume import take_up
 from metaplast.app.rule import Rule
 from metaplast.app.run_directory import claim
@@ -31,6 +31,7 @@ from metaplast.app.shares import threads_per_job
 from metaplast.errors import UserError
 from metaplast.exit_status import FAILED, REFUSED
 from metaplast.journal import SWEEP, queued
+from metaplast.threads import yield_cores
 
 EXTRAS = {
     "hydra_plugins.hydra_joblib_launcher": "joblib",
@@ -62,6 +63,7 @@ class Guard(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Check all jobs before the first starts, and take the directory that is to hold theirs."""
         plugins.register()
+        yield_cores()  # also where the mode is set in a file, so that the command line did not tell it
         with _carried():
             overrides, resumed = given(config), _goes_on(config)
             _check_launcher(config)
@@ -73,6 +75,12 @@ class Guard(Callback):
                 if subdir in subdirs:
                     raise UserError(f"hydra.sweep.subdir={subdir}: two jobs would share it")
                 subdirs[subdir] = [override for override in of_job if key_of(override) != "resume"]
+            if (is_search(config) or is_first_tasks(config)) and list(subdirs) != ["0"]:
+                raise UserError(
+                    f"hydra.sweep.subdir={subdir}: cannot be changed where the jobs are not known beforehand"
+                )
+            if not subdirs:
+                raise UserError(f"-m {' '.join(overrides)}: makes no job, since something in it is an empty range")
             if is_search(config):  # a study is gone on with where it is, and makes its jobs up
                 sweep_dir = check_search(config).absolute()
                 resumed = (sweep_dir / SWEEP).exists()
@@ -83,8 +91,7 @@ class Guard(Callback):
                     subdirs.clear()
                 sweep_dir = _found(config, overrides) if resumed else _claim(config, "hydra.sweep.dir").absolute()
             # Each job is composed anew from these.
-            quoted = str(sweep_dir).replace("\\", "\\\\").replace("'", "\\'")
-            config.hydra.overrides.hydra.append(f"hydra.sweep.dir='{quoted}'")
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(sweep_dir)}")
             sweep.begin(sweep_dir, overrides, queued(subdirs), resumed)
 
 

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from metaplast.app.carried import JobError
 from metaplast.app.overrides import key_of
 from metaplast.app.shares import gpus, jobs_at_once
-from metaplast.app.sweep_job import entry, result_of
+from metaplast.app.sweep_job import entry, in_a_line, result_of
 from metaplast.journal import Job, Journal, queued
 
 if TYPE_CHECKING:  # a third of a second, which a refused command need not wait for
@@ -121,9 +121,12 @@ def _answer(job: Job, result: Any) -> JobReturn:
 def _returned(journal: Journal, worker: "Worker") -> JobReturn:
     """What came of a job whose process has ended; its journal is closed where it did not do that itself."""
     returned: JobReturn | None = worker.returned
-    if returned is not None:
-        return returned
     job = journal.job(worker.job.number) or worker.job
+    if returned is not None:
+        if returned.status == JobStatus.FAILED and job.attempt == worker.job.attempt:  # as below
+            why = in_a_line(returned._return_value).removeprefix(f"{job.words}: ")
+            journal.write(job.begun().over("failed", why))
+        return returned
     if (result := result_of(journal, job)) is not None:
         return _answer(job, result)
     if job.attempt == worker.job.attempt:  # it did not come to write that it starts

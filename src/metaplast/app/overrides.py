@@ -1,5 +1,8 @@
 """The overrides of a command line, as Hydra keeps them beside the configuration that it composed from them."""
 
+import re
+from pathlib import Path
+
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 
@@ -21,3 +24,16 @@ def key_of(override: str) -> str:
     ('model.depth', 'logger')
     """
     return override.lstrip("+~").partition("=")[0]
+
+
+def quoted(path: Path) -> str:
+    """A path as the value of an override, in the quotes of Hydra's grammar where that needs them.
+
+    >>> quoted(Path("outputs/a")), quoted(Path("m=1,2"))
+    ('outputs/a', '"m=1,2"')
+    """
+    text = str(path)
+    if re.fullmatch(r"[A-Za-z./][\w./-]*", text, re.ASCII):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -13,14 +13,14 @@ from metaplast.app.overrides import given, key_of
 from metaplast.app.run_directory import has_checkpoint
 from metaplast.errors import UserError
 
-CHANGEABLE = ("trainer", "logger")
-"""What a resumed run may do differently, since it changes where it runs and who watches, but not what is computed."""
+CHANGEABLE = ("data_dir", "trainer", "logger")
+"""What a resumed run may do differently: where its data are, where it runs and who watches, not what is computed."""
 
 
 def take_up(config: DictConfig) -> Path:
     """Put the configuration of the run that `config.resume` names into `config`, and return its directory.
 
-    `config` is composed, Hydra's section included; overrides of `trainer` and `logger` stay in force. Raises UserError
+    `config` is composed, Hydra's section included; overrides of `CHANGEABLE` stay in force. Raises UserError
     where there is no such run, nothing is left of it to do, or another override came with it.
     """
     resume = config.resume
@@ -52,7 +52,7 @@ def _changes(overrides: list[str], resume: str) -> list[str]:
         elif key == "hydra.run.dir" or (key != "resume" and not re.match("hydra[./]", key)):
             raise UserError(
                 f"{override}: cannot change a run that is resumed (resume={resume}); "
-                f"only {' and '.join(CHANGEABLE)} settings can"
+                f"only {', '.join(CHANGEABLE[:-1])} and {CHANGEABLE[-1]} can"
             )
     return keys
 

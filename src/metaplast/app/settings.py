@@ -43,7 +43,7 @@ SETTINGS = {
     "strategy.stream": one_of("sequence", "joint"),
     "strategy.reset_optimizer": BOOLEAN,
     "trainer.accelerator": one_of("auto", "cpu", "gpu"),
-    "trainer.threads": either(integer(1), NULL),
+    "trainer.threads": either(integer(1, 1024), NULL),
     "trainer.compile": one_of("auto", True, False),
     "trainer.precision": one_of("32-true", "bf16-mixed", "16-mixed", "64-true"),
     "trainer.checkpoint_every": integer(0),

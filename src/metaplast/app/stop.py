@@ -1,5 +1,6 @@
 """A run that is stopped from outside says how to go on, and ends with the status that shells expect."""
 
+import shlex
 import signal
 import sys
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from metaplast.app.overrides import quoted
 from metaplast.app.run_directory import has_checkpoint
 from metaplast.exit_status import INTERRUPTED, PIPE_CLOSED, TERMINATED
 
@@ -68,4 +70,4 @@ def _way_on(run_dir: Path) -> str:
     if not has_checkpoint(run_dir):
         return "There is no checkpoint yet, so there is nothing to go on from."
     shown = run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir
-    return f"To go on: python src/train.py resume={shown}"
+    return f"To go on: python src/train.py {shlex.quote(f'resume={quoted(shown)}')}"

@@ -24,7 +24,12 @@ HISTORY = ("epoch", "task", *BY_EPOCH, f"{EACH_TASK}0", *BY_TASK, MATRIX, MATRIX
 SUMMARY = ("average_accuracy", "forgetting")
 """Names in the summary of a run."""
 CONFIG = ("strategy.name", "scenario.name", "m", "strategy.optimizer.lr", "seed")
-"""Names in the configuration of a run, dotted."""
+"""Names in the configuration of a run, dotted, that the tables show."""
+CONDITIONS = (
+    *("model.name", "model.hidden", "model.norm", "model.norm_per_task", "model.gamma_init", "model.test_statistics"),
+    *("strategy.reset_optimizer", "scenario.n_tasks", "epochs_per_task", "batch_size", "test_on"),
+)
+"""Names by which runs are told apart as well, where they are averaged; a run may lack some."""
 
 
 def workspace(entity: str, project: str) -> "Workspace":
@@ -47,7 +52,7 @@ def workspace(entity: str, project: str) -> "Workspace":
 
 
 def report(entity: str, project: str, connected: bool = False) -> "Report":
-    """The report: the same panels, over runs that are averaged where they differ in the seed alone.
+    """The report: the same panels, over runs averaged where `CONFIG` and `CONDITIONS` are alike but for the seed.
 
     Args:
         entity: user or team.
@@ -61,7 +66,7 @@ def report(entity: str, project: str, connected: bool = False) -> "Report":
     of = {"entity": entity, "project": project} if connected else {}
     blocks: list[Any] = []
     for name, panels in _panels().items():
-        groupby = [] if name == "Matrices" else [f"config.{key}" for key in CONFIG if key != "seed"]
+        groupby = [] if name == "Matrices" else [f"config.{key}" for key in (*CONFIG, *CONDITIONS) if key != "seed"]
         runset = wr.Runset(name="all runs", groupby=groupby, **of)
         blocks += [wr.H2(text=name), wr.PanelGrid(runsets=[runset], panels=panels)]
     return wr.Report(  # type: ignore[no-any-return]

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from metaplast.errors import UserError
 from metaplast.metrics import average_accuracy
 from metaplast.metrics.retention import last_plasticity, plasticity, retention
 from metaplast.report.caption import m_text
@@ -21,6 +22,7 @@ from metaplast.report.matrix_csv import read_matrix_csv
 from metaplast.report.metrics_csv import read_metrics
 from metaplast.report.over_seeds import numbers, over_seeds, percent
 from metaplast.report.runs import Run, natural_order
+from metaplast.report.sweep import varying
 
 REFERENCE = "reference"
 CHANGES = {
@@ -40,6 +42,9 @@ FIGURES = {
     "last_plasticity": last_plasticity,
 }
 """Figures of the accuracy matrix, fractions."""
+
+SAID = ("arm", "model.test_statistics", "measure_every")
+"""Keys in which runs of one setting may differ: the first two are said otherwise, and the last changes no result."""
 
 
 class Setting(NamedTuple):
@@ -62,7 +67,7 @@ class Measured(NamedTuple):
     figures: Mapping[str, Any]
     """A `Spread` over seeds for each of `FIGURES`."""
     inside: Mapping[str, float]
-    """Mean over seeds of what `inside` gives."""
+    """Mean over runs of what `inside` gives."""
 
     def layers(self, quantity: str) -> list[float]:
         """Values of a quantity from the first layer to the last."""
@@ -80,13 +85,18 @@ def arm(summary: Mapping[str, Any]) -> str:
 
 
 def study(runs: Sequence[Run]) -> list[Measured]:
-    """Measure every setting of the completed runs of two tasks or more, by widths, m and the number of changes."""
-    found: dict[Setting, list[tuple[Any, Tensor, dict[str, float]]]] = {}
+    """Measure every setting of the completed runs of two tasks or more, by widths, m and the number of changes.
+
+    Raises UserError where runs of one setting differ in something else, such as the scenario or the learning rate.
+    """
+    found: dict[Setting, list[tuple[Run, Tensor, dict[str, float]]]] = {}
     for run in runs:
         if run.completed and len(run.summary["accuracy_matrix"]) > 1:
             within = inside(run.path)
             for statistics, R in _matrices(run).items():
-                found.setdefault(_setting(run.summary, statistics), []).append((run.seed, R, within))
+                found.setdefault(_setting(run.summary, statistics), []).append((run, R, within))
+    for measured in found.values():
+        _check_alike([run for run, _, _ in measured])
     return [_over_seeds(setting, found[setting]) for setting in sorted(found, key=_order)]
 
 
@@ -118,10 +128,10 @@ def inside(run_dir: Path) -> dict[str, float]:
         elif quantity in ("hidden_mean", "hidden_max", "kept"):
             values[column] = ends[-1][column]
         if quantity == "hidden_mean":
-            values[f"growth/{name}"] = ends[-1][column] / ends[0][column]
+            values[f"growth/{name}"] = _ratio(ends[-1][column], ends[0][column])
         if quantity == "first_steps":
             values[column] = _mean(
-                start[column] / end[f"last_steps/{name}"] for end, start in zip(ends, starts[1:], strict=False)
+                _ratio(start[column], end[f"last_steps/{name}"]) for end, start in zip(ends, starts[1:], strict=False)
             )
     later = [row for row in read_metrics(run_dir / "metrics.csv") if row["task"] > 0]
     for column in later[0] if later else ():
@@ -241,8 +251,21 @@ def _matrices(run: Run) -> dict[str, Tensor]:
     return matrices
 
 
-def _over_seeds(setting: Setting, runs: Sequence[tuple[Any, Tensor, dict[str, float]]]) -> Measured:
-    figures = {name: over_seeds((seed, numbers(figure(R))) for seed, R, _ in runs) for name, figure in FIGURES.items()}
+def _check_alike(runs: Sequence[Run]) -> None:
+    """Refuse runs that would be averaged though they were asked for something else than another seed."""
+    for key in varying([run.settings for run in runs]):
+        values = {run.settings[key]: run for run in runs if key in run.settings}  # an older run may lack a key
+        if key not in SAID and len(values) > 1:
+            first, second = list(values.items())[:2]
+            raise UserError(
+                f"{key}: is {first[0]} in {first[1].path} and {second[0]} in {second[1].path}, which are alike in "
+                "all that the study tells apart; give it runs of one experiment"
+            )
+
+
+def _over_seeds(setting: Setting, runs: Sequence[tuple[Run, Tensor, dict[str, float]]]) -> Measured:
+    seeds = [(run.seed, R) for run, R, _ in runs]
+    figures = {name: over_seeds((seed, numbers(figure(R))) for seed, R in seeds) for name, figure in FIGURES.items()}
     columns = dict.fromkeys(key for _, _, within in runs for key in within)
     means = {key: _mean(within[key] for _, _, within in runs if key in within) for key in columns}
     return Measured(setting, figures["average_accuracy"].n, figures, means)
@@ -252,6 +275,10 @@ def _order(setting: Setting) -> Any:
     changes = 0 if setting.arm == REFERENCE else 1 + setting.arm.count(" + ")
     size = natural_order(setting.widths), natural_order(setting.m), setting.n_tasks, setting.epochs_per_task
     return *size, changes, setting.arm, setting.statistics
+
+
+def _ratio(a: float, b: float) -> float:
+    return a / b if b else math.nan
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -8,7 +8,7 @@ from metaplast.report.over_seeds import Spread, numbers, over_seeds
 from metaplast.report.runs import Run, Value, natural_order
 
 NAMES = ("strategy.name", "scenario.name", "model.name")
-"""Choices whose name stands for all the settings that come with them."""
+"""Choices whose name stands for the settings of their section that come with it, a strategy's for its m, too."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ def make_sweep(runs: Sequence[Run]) -> Sweep:
 def varying(settings: Sequence[Mapping[str, Value]]) -> list[str]:
     """Return the keys whose value differs between runs, names first, then m, then the others as they come.
 
-    The seed is none of them, nor is a key whose value follows from the name of the strategy, scenario or model.
+    The seed is none of them, nor is a setting of a strategy (m with it), scenario or model that follows from its name.
 
-    >>> varying([{"strategy.name": "ewc", "strategy.lambda": 5, "seed": 0, "lr": 1}, {"strategy.name": "meta", "lr": 2},
-    ...          {"strategy.name": "meta", "lr": 1}])
-    ['strategy.name', 'lr']
+    >>> varying([{"strategy.name": "ewc", "strategy.lambda": 5, "seed": 0, "epochs_per_task": 1},
+    ...          {"strategy.name": "meta", "m": 1.35, "seed": 0, "epochs_per_task": 2}])
+    ['strategy.name', 'epochs_per_task']
     """
     keys = dict.fromkeys(key for run in settings for key in run if key != "seed")
     differing = [key for key in keys if len({run.get(key) for run in settings}) > 1]
@@ -138,6 +138,9 @@ def is_number(value: Value) -> bool:
 
 
 def _follows(settings: Sequence[Mapping[str, Value]], name: str, key: str) -> bool:
+    section = name.partition(".")[0]
+    if not key.startswith(f"{section}.") and (section, key) != ("strategy", "m"):
+        return False
     pairs = {(run.get(name), run.get(key)) for run in settings}
     return len(pairs) == len({value for value, _ in pairs})
 

@@ -51,7 +51,10 @@ def report_sweep(directories: Sequence[Path], out: Path | None = None, console: 
     try:
         write_sweep_csv(folder / "sweep.csv", sweep)
         write_figures(folder, sweep)
-        write_experiment_figures(folder, sweep)
+        try:
+            write_experiment_figures(folder, sweep)
+        except UserError as error:  # of a file beside a run; the page is none the worse
+            console.print(f"not all figures can be drawn: {error}", markup=False, soft_wrap=True)
         write_page(page, sweep, title="/".join(together.parts[-2:]).lstrip("/"))
     except OSError as error:
         raise UserError(f"--out={folder}: cannot be written to: {error.strerror}; give a folder that can") from error

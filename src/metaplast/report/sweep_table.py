@@ -29,7 +29,7 @@ SCORES = {
 
 NO_COLUMN = {
     *("status", "error", "run_dir", "overrides"),  # columns of our own
-    *("versions", "accuracy_matrix", "accuracy_before_training"),  # more than one value
+    *("versions", "wandb", "accuracy_matrix", "accuracy_before_training"),  # more than one value
 }
 """Entries of summary.json that sweep.csv does not take over."""
 FILE_WIDTH = 160
@@ -135,6 +135,9 @@ def _unfinished(sweep: Sweep) -> Iterator[Text]:
     for run in left:
         why = f": {run.error.strip().splitlines()[0]}" if run.error and run.error.strip() else ""
         yield Text.assemble("  ", (run.status, "bold"), f" {run.path}{why}")
+    for run in sweep.runs:
+        if run.completed and not run.settings:
+            yield Text(f"{run.path} is completed, but left no config.yaml, so that it is in no row")
 
 
 def _ascii(words: str) -> str:

@@ -28,7 +28,7 @@ def write(folder: Path, sweep: Sweep) -> list[Path]:
         for index, setting in enumerate(settings):
             if setting in both:
                 _draw(ax, setting, task, COLOURS[index % len(COLOURS)])
-            elif _names([setting])[0] == names[task]:
+            elif _n_tasks(setting) == 1 and _names([setting])[0] == names[task]:
                 _draw_level(ax, setting, COLOURS[index % len(COLOURS)])
         for setting in both[:1]:
             first = int(setting.runs[0].settings["epochs_per_task"])  # type: ignore[arg-type]

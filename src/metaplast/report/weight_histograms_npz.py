@@ -4,6 +4,8 @@ Of every binary layer LAYER it holds `LAYER/counts` (tasks, bins) and `LAYER/edg
 task trained so far; of a run that learns all tasks at once, a single one.
 """
 
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,5 +23,5 @@ def read_histograms(source: Path) -> dict[str, npt.NDArray[np.float32]]:
     try:
         with np.load(source) as file:
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"hidden weights: {source} cannot be read: {error}") from error
