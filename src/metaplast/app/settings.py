@@ -129,7 +129,7 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
     },
     "metaplast.scenarios.cifar100_features": {"n_tasks": integer(1, 100), **FEATURES},
     "metaplast.nn.networks.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, **NORMALIZATION},
-    "metaplast.nn.networks.mlp": {"hidden": WIDTHS, **NORMALIZATION},
+    "metaplast.nn.networks.mlp": {"hidden": WIDTHS, "init_width": either(POSITIVE, NULL), **NORMALIZATION},
     "metaplast.nn.networks.bcnn": {
         "channels": WIDTHS,
         "kernel_size": integer(1),
@@ -147,7 +147,7 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
     "metaplast.optim.MetaplasticAdam": {
         "lr": POSITIVE,
         "betas": list_of(number("", lambda beta: 0 <= beta < 1), "a list of two numbers >= 0 and < 1", length=2),
-        "eps": NOT_NEGATIVE,
+        "eps": POSITIVE,
         "weight_decay": NOT_NEGATIVE,
         "consolidation": CONSOLIDATION,
         "compiled": one_of("auto", True, False),

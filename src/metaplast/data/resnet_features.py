@@ -1,7 +1,9 @@
 """Features of images by torchvision's ResNet-18: the 512 numbers before its last layer.
 
-As Laborieux et al. 2021 (arXiv 2101.07592) made them: images are enlarged to 220 x 220 and cut to 200 x 200, training
-images in ten augmented passes. The augmentation is ours: the place of the cut, and a flip of half of the images.
+As Laborieux et al. 2021 (arXiv 2101.07592) made them: images are enlarged to 220 x 220 and cut to 200 x 200 at a
+random place, half of them flipped, training images in ten such passes. Two things are ours: colours are normalized by
+ImageNet's mean and standard deviation, and the network is in evaluation mode. The published notebook does neither, so
+that its features are normalized by the statistics of each batch of images.
 """
 
 import pickle

@@ -90,14 +90,23 @@ def mlp(
     n_classes: int,
     n_tasks: int = 1,
     hidden: Sequence[int] = (512, 512),
+    init_width: float | None = None,
     **norm: Unpack[NormSettings],
 ) -> nn.Sequential:
     """The full-precision twin of :func:`bnn`: real weights without bias, ReLU, the same norms (paper, Fig. 2f).
 
-    With norm="none" it is an ordinary network: layers with a bias, and no scale, which only sums of ±1 need.
+    `init_width` None starts weights as torch does, uniform on ±1/√fan_in, a number uniform on ± it. With norm="none" it
+    is an ordinary network: layers with a bias, and no scale, which only sums of ±1 need.
     """
     widths, ordinary = [prod(input_shape), *hidden, n_classes], norm.get("norm") == "none"
-    network = _dense(lambda _, i, o: nn.Linear(i, o, bias=ordinary), nn.ReLU, widths, n_tasks, norm)
+
+    def linear(number: int, n_inputs: int, n_outputs: int) -> nn.Linear:
+        layer = nn.Linear(n_inputs, n_outputs, bias=ordinary)
+        if init_width is not None:
+            nn.init.uniform_(layer.weight, -init_width, init_width)
+        return layer
+
+    network = _dense(linear, nn.ReLU, widths, n_tasks, norm)
     layers = network.named_children()
     return nn.Sequential(OrderedDict((name, layer) for name, layer in layers if not isinstance(layer, FixedScale)))
 
