@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metaplast.atomic import atomic_path, write_text
+from metaplast.atomic import atomic_path, check_target, write_text
+from metaplast.errors import UserError
 
 
 def names(folder: Path) -> list[str]:
@@ -86,6 +87,31 @@ def test_the_umask_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """It belongs to the whole process, and to read it is to set it: another thread's file would be open to all."""
     monkeypatch.delattr(os, "umask")
     write_text(tmp_path / "note.txt", "new")
+
+
+def test_a_new_file_in_a_new_folder_is_a_target_and_nothing_is_left_of_the_trial(tmp_path: Path) -> None:
+    check_target("--out", tmp_path / "a" / "b" / "note.txt")
+    assert names(tmp_path / "a" / "b") == []
+
+
+def test_a_file_that_is_a_target_keeps_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("old")
+    check_target("--out", tmp_path / "note.txt")
+    assert (tmp_path / "note.txt").read_text() == "old"
+    assert names(tmp_path) == ["note.txt"]
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [("folder", "Is a directory"), ("file/note.txt", "File exists"), ("file/a/note.txt", "Not a directory")],
+)
+def test_what_could_not_be_written_is_refused_by_the_name_of_the_option(tmp_path: Path, target: str, why: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as refused:
+        check_target("--out", tmp_path / target)
+    assert str(refused.value) == f"--out {tmp_path / target} cannot be written: {why}"
+    assert names(tmp_path) == ["file", "folder"]
 
 
 def test_a_reader_beside_several_writers_sees_only_whole_files(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """How scripts end."""
 
+import io
 import os
 import subprocess
 import sys
@@ -51,6 +52,13 @@ def test_an_error_of_ours_keeps_its_traceback() -> None:
 
     with pytest.raises(ZeroDivisionError):
         script(broken)()
+
+
+def test_a_character_that_the_output_has_no_code_for_does_not_end_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    assert script(lambda: print("outputs/é"))() == 0
+    assert written.getvalue() == b"outputs/\\xe9\n"
 
 
 def test_a_script_whose_output_is_cut_says_nothing_more() -> None:

@@ -30,6 +30,19 @@ def test_threads_wait_as_asked_unless_the_environment_says_otherwise(
     assert os.environ.get("GOMP_SPINCOUNT", "none") == (expected or spin_count)
 
 
+@pytest.mark.parametrize(("environment", "then"), [({}, "1000"), ({"GOMP_SPINCOUNT": "100000"}, "100000")])
+def test_who_has_held_cores_can_yield_them_but_for_what_the_environment_said(
+    environment: dict[str, str], then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", dict(environment))
+    monkeypatch.setattr(threads, "_chosen", None)
+    monkeypatch.setattr(threads, "waited_for_cores", lambda: 0.0)
+    hold_cores()
+    assert os.environ["GOMP_SPINCOUNT"] == "100000"
+    yield_cores()
+    assert os.environ["GOMP_SPINCOUNT"] == then
+
+
 def test_cores_are_held_only_where_the_system_tells_who_waits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "environ", {})
     monkeypatch.setattr(threads, "_OWN_THREADS", tmp_path / "nothing")

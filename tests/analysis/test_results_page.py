@@ -1,6 +1,7 @@
 """docs/results.md from runs made by hand: the verdict, what was measured, the pictures; and what is not run yet."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,6 +65,13 @@ def test_rows_of_other_machines_stay(tmp_path: Path, sweep: Make, known: dict[st
     write_page(tmp_path, list(known.values()), {"fig2": {"paper": row}})
     assert read_rows(tmp_path) == {"fig2": {"paper": row}}
     assert read_rows(tmp_path / "nowhere") == {}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"fig2": {"cpu": {"verdikt": "held"}}}', '{"fig2": 1}'])
+def test_a_record_that_is_none_of_ours_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "results.json").write_text(content)
+    with pytest.raises(UserError, match=rf"^{re.escape(str(tmp_path / 'results.json'))}: is no record of results"):
+        read_rows(tmp_path)
 
 
 def test_numbers_of_a_script_are_judged(tmp_path: Path, known: dict[str, Claim]) -> None:

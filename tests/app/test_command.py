@@ -78,7 +78,7 @@ REFUSED: list[tuple[str, str]] = [
     ("strategy.optimizer=adam", r"^strategy.optimizer: has to have a _target_"),
     ("strategy.plugins=[replay]", r"^strategy.plugins\[0\]: has to have a _target_"),
     ("+strategy.optimizer.betas=[0.9]", r"^strategy.optimizer.betas=\[0.9\]: .*two numbers"),
-    ("trainer.threads=0", r"^trainer.threads=0: has to be an integer >= 1 or null"),
+    ("trainer.threads=0", r"^trainer.threads=0: has to be an integer from 1 to 1024 or null"),
     ("trainer.precision=8", r"^trainer.precision=8: .*32-true"),
     ("logger.mode=offlin", r"^logger.mode=offlin: .*offline\?"),
     # what Hydra cannot read
@@ -100,6 +100,8 @@ REFUSED: list[tuple[str, str]] = [
     ("-m nope=1,2", r"^nope=1: there is no setting nope"),
     ("-m m=1 hydra.sweep.subdir=x seed=0,1", r"^hydra.sweep.subdir=x: two jobs"),
     ("-m m=interval(0,1)", r"INTERVAL"),
+    ("-m seed=range(0,0)", r"^-m seed=range\(0,0\).*: makes no job, since something in it is an empty range"),
+    ("hparams=first_tasks hydra.sweep.subdir=x", r"^hydra.sweep.subdir=x: cannot be changed where the jobs"),
     ("-m resume=somewhere", r"^resume=somewhere: .*without -m"),
     ("resume=true", r"^resume=true: goes on with a sweep.*-m"),
     ("-m resume=true m=0,1", r"^resume=true: no sweep in outputs/multirun was started with m=0,1"),

@@ -45,6 +45,11 @@ def test_trainer_and_logger_can_change_and_nothing_else_does(stopped: Path, answ
     assert (config["m"], config["seed"]) == (0.7, 3)
 
 
+def test_the_data_of_a_resumed_run_may_lie_elsewhere(stopped: Path, answer: Answers) -> None:
+    [(config, run_dir)] = answer("resume=stopped", "data_dir=elsewhere").runs
+    assert (config["data_dir"], config["m"], run_dir) == ("elsewhere", 0.7, stopped)
+
+
 def test_a_run_can_be_resumed_from_the_checkpoint_before_the_last(stopped: Path, answer: Answers) -> None:
     (stopped / "checkpoints" / "last.ckpt").rename(stopped / "checkpoints" / "last.previous.ckpt")
     assert len(answer("resume=stopped").runs) == 1

@@ -112,6 +112,25 @@ def test_sigterm_stops_the_jobs_and_leaves_a_sweep_to_go_on_with(start: Start, c
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
+def test_a_job_whose_directory_another_process_holds_is_journaled_as_failed(
+    start: Start, conf: Path, workplace: Path
+) -> None:
+    hang = '(run_dir / "up").touch()\n        while not Path("go").exists(): time.sleep(0.05)'
+    program = PROGRAM.format(hang=hang, conf=str(conf))
+    process = start("-m", *LIGHT, "hydra.launcher.n_jobs=1", "seed=5,6", "hydra.sweep.dir=sweep", program=program)
+    wait_for((workplace / "sweep" / "0" / "up").exists)
+    held = workplace / "sweep" / "1"
+    held.mkdir()
+    with FileLock(held / ".lock"):
+        (workplace / "go").touch()
+        _, err = process.communicate()
+    assert process.returncode == 1
+    assert attempts(workplace / "sweep") == [("completed", 1), ("failed", 1)]
+    why = f"{held}: another process is running there; wait for it, or end it first"
+    assert [job.error for job in Journal(workplace / "sweep").jobs()] == [None, why]
+    assert f"1 of 2 jobs failed; first job 1 (seed=6): {why}" in err
+
+
 def journal(sweep_dir: Path, *overrides: str) -> Path:
     Journal(sweep_dir).begin(["seed=0,1", *overrides])
     return sweep_dir.absolute()

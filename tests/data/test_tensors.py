@@ -61,17 +61,6 @@ def test_floats_are_taken_as_they_are_and_the_base_is_never_written_to() -> None
     assert torch.equal(images, before)
 
 
-def test_moving_to_a_device_keeps_everything() -> None:
-    tensors = task(3, (1, 2, 2), seed=0)
-    moved = tensors.to("meta")
-    assert (moved.images.device.type, moved.labels.device.type) == ("meta", "meta")
-    assert moved.permutation is not None
-    assert moved.permutation.device.type == "meta"
-    assert tensors.to("cpu").images.data_ptr() == tensors.images.data_ptr()
-    assert len(moved) == 3
-    assert moved.shape == (1, 2, 2)
-
-
 @pytest.mark.parametrize(
     ("images", "labels", "permutation", "text"),
     [

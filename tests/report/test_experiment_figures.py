@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from metaplast.report.accuracy_by_width import lines, width
@@ -87,6 +88,24 @@ def test_two_tasks_stand_beside_networks_that_learned_one(tmp_path: Path, lay: C
     sweep = lay({"scenario": whole, "n_tasks": 2}, {"scenario": half, "n_tasks": 1}, figures=["two_tasks"])
     [path] = write_experiment_figures(tmp_path, sweep)
     assert path.name == "two_tasks.png"
+
+
+def test_a_network_that_learned_three_tasks_is_no_level_beside_two(
+    tmp_path: Path, lay: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+
+    def keep(target: Path, figure: Figure) -> Path:
+        drawn.append(figure)
+        return target
+
+    orders = (["mnist", "usps"], ["mnist"], ["mnist", "usps", "svhn"])
+    scenarios = [{"name": "-".join(order), "order": order} for order in orders]
+    sweep = lay(*({"scenario": one, "n_tasks": len(one["order"])} for one in scenarios), figures=["two_tasks"])
+    monkeypatch.setattr("metaplast.report.two_tasks.save_figure", keep)
+    write_experiment_figures(tmp_path, sweep)
+    labels = [[label.partition(":")[0] for label in ax.get_legend_handles_labels()[1]] for ax in drawn[0].axes]
+    assert labels == [["mnist", "mnist-usps"], ["mnist-usps"]]
 
 
 def test_a_stream_is_drawn_beside_the_same_data_all_at_once(tmp_path: Path, lay: Callable[..., Sweep]) -> None:

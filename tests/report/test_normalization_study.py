@@ -4,13 +4,16 @@ import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.lines import Line2D
+from omegaconf import OmegaConf
 
+from metaplast.errors import UserError
 from metaplast.report.experiment_figures import write_experiment_figures
 from metaplast.report.normalization_figures import draw_normalization
 from metaplast.report.normalization_study import Measured, arm, inside, study, to_csv, to_markdown
@@ -27,8 +30,10 @@ first_steps/layer1,last_steps/layer1
 METRICS = "epoch,task,flips/layer1\n1,0,0.9\n2,0,0.5\n3,1,0.3\n4,1,0.1\n"
 
 
-def lay(path: Path, kept: float, *, seed: int = 0, other: float | None = None, **changed: Any) -> Path:
-    """Write what a run of two tasks leaves, which keeps a share of what it learned."""
+def lay(
+    path: Path, kept: float, *, seed: int = 0, other: float | None = None, config: str = "", **changed: Any
+) -> Path:
+    """Write what a run of two tasks leaves, which keeps a share of what it learned; `config` is added to its own."""
     summary = {
         "status": "completed", "seed": seed, "widths": [8, 8], "m": 2.0, "epochs_per_task": 2, "norm": "batch",
         "norm_per_task": True, "gamma_init": "ones", "test_statistics": "batch", "reset_optimizer": True,
@@ -36,7 +41,7 @@ def lay(path: Path, kept: float, *, seed: int = 0, other: float | None = None, *
     }  # fmt: skip
     path.mkdir(parents=True)
     (path / "summary.json").write_text(json.dumps(summary))
-    (path / "config.yaml").write_text(f"seed: {seed}\nfigures: [normalization]\n")
+    (path / "config.yaml").write_text(f"seed: {seed}\nfigures: [normalization]\n{config}\n")
     (path / "diagnostics.csv").write_text(DIAGNOSTICS)
     (path / "metrics.csv").write_text(METRICS)
     if other is not None:
@@ -84,6 +89,28 @@ def test_what_was_seen_inside_is_worked_out_by_hand(tmp_path: Path) -> None:
             "flips/layer1": 0.2,
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "other"), [("scenario.name", "pdigits", "pmnist"), ("strategy.optimizer.lr", 0.005, 0.01)]
+)
+def test_runs_that_differ_in_more_than_the_study_tells_apart_are_refused_by_the_name_of_the_key(
+    key: str, one: str | float, other: str | float, tmp_path: Path
+) -> None:
+    for seed, value in enumerate((one, other)):
+        config = OmegaConf.to_yaml(OmegaConf.from_dotlist([f"{key}={value}"]))
+        lay(tmp_path / str(seed), 0.5, seed=seed, config=config)
+    said = f"{key}: is {one} in {tmp_path / '0'} and {other} in {tmp_path / '1'}, which are alike in all"
+    with pytest.raises(UserError, match=f"^{re.escape(said)}"):
+        study(find_runs([tmp_path]))
+
+
+def test_a_ratio_to_zero_is_not_known(tmp_path: Path) -> None:
+    run = lay(tmp_path / "run", 0.5)
+    still = DIAGNOSTICS.replace("nan,0.010", "nan,0.0").replace("2,0,2,0.4,3.0,0.2", "2,0,2,0.4,3.0,0.0")
+    (run / "diagnostics.csv").write_text(still)
+    seen = inside(run)
+    assert [key for key, value in seen.items() if math.isnan(value)] == ["growth/layer1", "first_steps/layer1"]
 
 
 def test_the_table_reads_back_and_the_findings_compare_with_the_reference(measured: list[Measured]) -> None:

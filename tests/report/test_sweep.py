@@ -57,6 +57,13 @@ def test_what_comes_with_a_name_is_no_setting_of_its_own() -> None:
     assert varying([ewc, meta, {**ewc, "strategy.lambda": 50}]) == ["strategy.name", "strategy.lambda"]
 
 
+def test_what_lies_outside_the_section_of_a_name_is_a_setting_even_where_it_goes_along_with_the_name() -> None:
+    ewc: dict[str, Value] = {"strategy.name": "ewc", "m": None, "epochs_per_task": 1, "batch_size": 10}
+    meta: dict[str, Value] = {"strategy.name": "meta", "m": 2, "epochs_per_task": 5, "batch_size": 100}
+    assert varying([ewc, meta]) == ["strategy.name", "epochs_per_task", "batch_size"]
+    assert varying([{"scenario.name": "pmnist", "m": 1}, {"scenario.name": "stream", "m": 2}]) == ["scenario.name", "m"]
+
+
 def test_m_is_the_axis_wherever_it_varies_and_else_the_first_key_of_numbers() -> None:
     assert sweep_of({"lr": 1, "m": 0}, {"lr": 2, "m": 1}).axis == "m"
     assert sweep_of({"norm": "batch", "on": True, "lr": 1}, {"norm": "layer", "on": False, "lr": 2}).axis == "lr"

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -56,6 +57,16 @@ def test_of_runs_that_were_cut_off_one_that_cannot_be_read_is_named_and_the_othe
     assert said[0] == f"{broken}: its pictures cannot be made: {reason}"
     assert {"accuracy_matrix.csv", "accuracy_matrix.png", "accuracy_curves.png"} <= {p.name for p in cut.iterdir()}
     assert "1/accuracy_curves.png" in (tmp_path / "sweep.html").read_text()
+
+
+def test_a_figure_whose_file_was_cut_does_not_cost_the_page(tmp_path: Path, lay_run: LayRun) -> None:
+    source = lay_run(tmp_path / "0", figures=["hidden_weights"]) / "hidden_weights.npz"
+    np.savez(source, **{"layer1/counts": np.ones((3, 4)), "layer1/edges": np.ones((3, 5))})  # type: ignore[arg-type]
+    source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+    console = Console(file=io.StringIO(), width=60)
+    assert report_sweep([tmp_path], console=console).is_file()
+    said = console.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
+    assert said.startswith(f"not all figures can be drawn: hidden weights: {source} cannot be read: ")
 
 
 def test_several_directories_are_reported_in_the_folder_that_holds_them(tmp_path: Path, lay_run: LayRun) -> None:

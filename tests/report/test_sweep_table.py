@@ -65,6 +65,15 @@ def test_a_key_that_varies_and_that_the_summary_does_not_name_gets_a_column(tmp_
     assert [row["optimizer.lr"] for row in rows_of(tmp_path / "sweep.csv")] == ["0.1", "0.2"]
 
 
+def test_where_a_run_lies_in_wandb_is_no_column(tmp_path: Path, lay_run: LayRun) -> None:
+    path = lay_run(tmp_path / "0") / "summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "wandb": {"id": "abc"}}))
+    write_sweep_csv(tmp_path / "sweep.csv", make_sweep(find_runs([tmp_path])))
+    [row] = rows_of(tmp_path / "sweep.csv")
+    assert row["status"] == "completed"
+    assert "wandb" not in row
+
+
 def test_the_table_has_a_row_a_setting_and_names_the_conditions_and_what_is_not_completed(
     tmp_path: Path, sweep: Sweep
 ) -> None:
@@ -80,6 +89,14 @@ def test_the_table_has_a_row_a_setting_and_names_the_conditions_and_what_is_not_
         f"failed {tmp_path}/3: ValueError: the loss is not finite",
         f"lost {tmp_path}/4: {LOST}",
     ]
+
+
+def test_a_completed_run_that_is_in_no_row_is_named_below_the_table(tmp_path: Path, lay_run: LayRun) -> None:
+    for seed in (0, 1):
+        lay_run(tmp_path / str(seed), seed=seed)
+    (tmp_path / "1" / "config.yaml").unlink()
+    *_, last = printed(make_sweep(find_runs([tmp_path]))).splitlines()
+    assert last == f"{tmp_path}/1 is completed, but left no config.yaml, so that it is in no row"
 
 
 def test_conditions_that_differ_are_said_for_each_setting(tmp_path: Path, lay_run: LayRun) -> None:

@@ -17,6 +17,13 @@ def test_a_bench_that_there_is_not_is_refused_with_those_there_are() -> None:
     assert done.stderr == "error: stepp: there is no such bench; they are step, epoch, side-by-side, sweep, fisher\n"
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), "step", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: --out {tmp_path} cannot be written: Is a directory\n"
+
+
 def bench(name: str, out: Path) -> dict[str, float]:
     command = [sys.executable, str(ROOT / "scripts" / "bench.py"), name, "--out", str(out)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

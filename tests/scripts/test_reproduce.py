@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from metaplast.errors import UserError
+from metaplast.journal import Job, Journal
 
 ROOT = Path(__file__).parents[2]
 
@@ -124,6 +125,39 @@ def test_a_complete_claim_without_its_numbers_does_not_keep_the_others_from_the_
     assert err.startswith(f"error: sign_switch: {tmp_path / 'cpu' / 'sign_switch'} does not hold the runs")
     assert err.count("\n") == 1
     assert "**held**" in (tmp_path / "docs" / "results.md").read_text("utf-8")
+
+
+def test_results_go_to_a_folder_as_seen_by_the_caller(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert script.parse(["--outputs", "mine"]).outputs == Path.cwd() / "mine"
+
+
+def test_a_complete_claim_says_which_one_it_is_judged_beside_is_missing(
+    script: ModuleType, tmp_path: Path, capsys: Any
+) -> None:
+    Journal(tmp_path / "cpu" / "fig2_mlp").write(Job(0, [], "0", status="completed"))
+    assert script.main(["--write-only", "--outputs", str(tmp_path), "--docs", str(tmp_path / "docs")]) == 1
+    said = "error: fig2_mlp: is judged beside fig2, which is not complete there\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_anything_runs(
+    script: ModuleType, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Any] = []
+
+    def run_it(words: list[str], **options: Any) -> Any:
+        ran.append(words)
+        return subprocess.CompletedProcess(words, 1)
+
+    monkeypatch.setattr(subprocess, "run", run_it)
+    (tmp_path / "file").touch()
+    docs = tmp_path / "file" / "docs"
+    assert script.main(["quadratic", "--outputs", str(tmp_path / "outputs"), "--docs", str(docs)]) == 2
+    assert capsys.readouterr().err == f"error: --docs {docs / 'results.md'} cannot be written: Not a directory\n"
+    assert ran == []
 
 
 def test_a_command_that_fails_is_told(script: ModuleType, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
-"""LwF differs from Avalanche's by its state alone."""
+"""LwF differs from Avalanche's by its state, and by a teacher without dropout."""
+
+from copy import deepcopy
 
 from avalanche.training.plugins import LwFPlugin
+from torch import nn
 
 from metaplast.analysis.plugin_table import plain
 from metaplast.analysis.two_loops import difference, small_digits, through_avalanche
-from metaplast.strategies.lwf import LwF
+from metaplast.strategies.lwf import LwF, _without_dropout
 
 
 def test_it_trains_as_avalanches_does() -> None:
@@ -12,3 +15,12 @@ def test_it_trains_as_avalanches_does() -> None:
     theirs = through_avalanche(plain, lambda *_: [LwFPlugin(2.0, 3.0)], scenario)
     assert difference(through_avalanche(plain, lambda *_: [LwF(2.0, 3.0)], scenario), theirs) == 0
     assert difference(through_avalanche(plain, lambda *_: [], scenario), theirs) > 1e-3
+
+
+def test_the_teacher_drops_nothing() -> None:
+    network = nn.Sequential(plain(), nn.Dropout(0.5)).train()
+    plugin = LwF(2.0, 3.0)
+    plugin.lwf.prev_model = deepcopy(network)
+    _without_dropout(plugin.lwf.prev_model)
+    assert [module.training for module in plugin.lwf.prev_model.modules() if isinstance(module, nn.Dropout)] == [False]
+    assert network[1].training

@@ -1,4 +1,4 @@
-"""MAS differs from Avalanche's by its state, and where Avalanche's stops."""
+"""MAS differs from Avalanche's behind batch normalization, by its state, and where Avalanche's stops."""
 
 from types import SimpleNamespace
 
@@ -9,14 +9,17 @@ from torch import nn
 
 from metaplast.analysis.plugin_table import plain
 from metaplast.analysis.two_loops import BATCH_SIZE, difference, small_digits, through_avalanche, through_bridge
+from metaplast.errors import UserError
 from metaplast.nn import mlp
+from metaplast.nn.normalization import Statistics
 from metaplast.strategies.mas import MAS
 
 
 def test_it_trains_as_avalanches_does() -> None:
     scenario = small_digits()
     theirs = through_avalanche(plain, lambda *_: [MASPlugin(2.0, 0.3)], scenario)
-    assert difference(through_avalanche(plain, lambda *_: [MAS(2.0, 0.3)], scenario), theirs) == 0
+    ours = through_avalanche(plain, lambda *_: [MAS(2.0, 0.3, norm_parameters=True)], scenario)
+    assert difference(ours, theirs) == 0
     assert difference(through_avalanche(plain, lambda *_: [], scenario), theirs) > 1e-3
 
 
@@ -40,3 +43,38 @@ def test_a_loss_of_zero_is_a_loss() -> None:
     strategy = SimpleNamespace(model=model, loss=torch.zeros(1))
     plugin.before_backward(strategy)
     assert strategy.loss.item() == 2.0 * 0.5 * (3 - 1) ** 2
+
+
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*")
+@pytest.mark.parametrize("statistics", ["batch", "population", "running"])
+def test_weights_behind_batch_normalization_matter_where_avalanches_holds_none(statistics: Statistics) -> None:
+    torch.manual_seed(0)
+    network = mlp((1, 8, 8), 10, hidden=[16], norm="batch", norm_per_task=False, test_statistics=statistics)
+    experience = small_digits().benchmark.train_stream[0]
+    strategy = SimpleNamespace(
+        model=network,
+        experience=experience,
+        train_mb_size=BATCH_SIZE,
+        device="cpu",
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
+    )
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    ours, theirs = MAS()._get_importance(strategy), MASPlugin()._get_importance(strategy)
+    assert set(ours) == {"layer1.weight", "layer2.weight"}
+    for name, importance in ours.items():
+        assert importance.data.mean() > 100 * theirs[name].data.mean()
+    assert network.training
+    if statistics != "running":  # Avalanche's pass moves those
+        assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_answers_that_always_have_one_length_are_refused() -> None:
+    network = mlp((1, 8, 8), 10, hidden=[16], norm="layer", norm_affine=False)
+    with pytest.raises(UserError, match=r"^model.norm_affine=false: behind a layer norm without γ"):
+        MAS().before_training_exp(SimpleNamespace(model=network))
+
+
+def test_gamma_and_beta_that_each_task_keeps_cannot_be_held() -> None:
+    network = mlp((1, 8, 8), 10, n_tasks=2, hidden=[16], norm="batch", norm_per_task=True)
+    with pytest.raises(UserError, match=r"^norm_parameters=true"):
+        MAS(norm_parameters=True).before_training_exp(SimpleNamespace(model=network))

@@ -23,7 +23,7 @@ def test_it_trains_as_avalanches_does_where_modes_make_no_difference(
 ) -> None:
     scenario = small_digits()
     theirs = through_avalanche(network, lambda *_: [RWalkPlugin(1.0, 0.8, 5)], scenario)
-    ours = through_avalanche(network, lambda *_: [RWalk(1.0, 0.8, 5)], scenario)
+    ours = through_avalanche(network, lambda *_: [RWalk(1.0, 0.8, 5, norm_parameters=True)], scenario)
     assert (difference(ours, theirs) == 0) is same
 
 
@@ -48,3 +48,15 @@ def test_a_task_shorter_than_the_time_between_scores_has_one_score_where_avalanc
     assert any(tensor.isnan().any() for tensor in theirs.values())
     assert all(tensor.isfinite().all() for tensor in ours.values())
     assert difference(ours, free) > 1e-4
+
+
+@pytest.mark.parametrize("norm_parameters", [False, True])
+def test_gamma_and_beta_are_held_where_asked_for_alone(norm_parameters: bool) -> None:
+    plugin = RWalk(1.0, 0.8, 5, norm_parameters)
+    through_avalanche(with_batch_norm, lambda *_: [plugin], small_digits())
+    held = {name for name, penalty in plugin.exp_penalties.items() if penalty.data.any()}
+    weights = {"layer1.weight", "layer2.weight"}
+    assert (held == weights) is not norm_parameters
+    assert held >= weights
+    largest = max(float(plugin.exp_penalties[name].data.max()) for name in held)
+    assert 1 <= largest <= 2

@@ -160,7 +160,9 @@ CASES = {
     ),
     "LRSchedulerPlugin": Case(_scheduler, plain, "is made with a scheduler of the optimizer"),
     "LwFPlugin": _case(their.LwFPlugin, 2.0, 2.0),
-    "MASPlugin": _case(their.MASPlugin),
+    "MASPlugin": _case(
+        their.MASPlugin, remark="holds no weight of a network that ends in batch normalization; ours does"
+    ),
     "MIRPlugin": _case(
         their.MIRPlugin, 20, 60, 40, remark="rehearses only classes that the last batch of the task before was without"
     ),
@@ -171,7 +173,9 @@ CASES = {
         their.RARPlugin, 20, 60, name_ext_layer="act1", remark="needs a network that torch.fx can trace"
     ),
     "RWalkPlugin": _case(
-        their.RWalkPlugin, 1.0, remark="leaves the network in evaluation mode while it trains; ours does not"
+        their.RWalkPlugin,
+        1.0,
+        remark="leaves the network in evaluation mode while it trains, and holds γ above all; ours does neither",
     ),
     "ReplayPlugin": _case(their.ReplayPlugin, 60),
     "SupervisedPlugin": _case(their.SupervisedPlugin, remark="the base class"),
@@ -191,8 +195,8 @@ OURS = {
     "EWC": _case(EWC, 0.5),
     "GEM": _case(GEM, 50, 0.5),
     "LwF": _case(LwF, 2.0, 2.0),
-    "MAS": _case(MAS),
-    "RWalk": _case(RWalk, 1.0),
+    "MAS": _case(MAS, norm_parameters=True, remark="by default it leaves γ and β out, which Avalanche's holds"),
+    "RWalk": _case(RWalk, 1.0, norm_parameters=True, remark="the same"),
     "Replay": _case(Replay, 60),
     "SI": _case(SI, 0.5),
 }

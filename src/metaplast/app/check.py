@@ -22,6 +22,9 @@ from metaplast.app.settings import (
 from metaplast.app.suggest import did_you_mean
 from metaplast.errors import UserError
 
+REHEARSING = ("agem", "der", "gem", "lwf", "replay")
+"""Strategies that hold on to old tasks by what the network, as it is at present, answers to images."""
+
 
 def check(config: DictConfig) -> None:
     """Raise UserError, with a line for each setting that cannot be.
@@ -38,10 +41,16 @@ def check(config: DictConfig) -> None:
 
 
 def warnings(config: DictConfig) -> list[str]:
-    """Return a sentence where the `m` of a checked configuration has no effect, since its strategy does not use it."""
-    if config.m is None or config.strategy.uses_m:
-        return []
-    return [f"m={shown(_value(config, 'm'))} has no effect: strategy={_name(config.strategy)} does not use it"]
+    """Return a sentence for each thing in a checked configuration that goes, but hardly as its user expects."""
+    name, said = _name(config.strategy), []
+    if config.m is not None and not config.strategy.uses_m:
+        said.append(f"m={shown(_value(config, 'm'))} has no effect: strategy={name} does not use it")
+    if name in REHEARSING and config.model.get("norm_per_task") and config.model.get("norm") != "none":
+        said.append(
+            f"strategy={name} shows old images to the normalization of the present task, but each old task is tested "
+            "with its own; with model.norm_per_task=false more is kept"
+        )
+    return said
 
 
 def n_layers(config: DictConfig) -> int:
@@ -153,10 +162,17 @@ def _contradictions(config: DictConfig) -> Iterator[str]:
 
 
 def _memories_of_doubles(config: DictConfig) -> Iterator[str]:
-    """Avalanche's datasets, from which these plugins take their memories, hold single precision."""
+    """Avalanche's datasets, from which some plugins take what they look at, hold single precision."""
     name = _name(config.strategy)
     if config.trainer.precision == "64-true" and name in ("agem", "der", "gem"):
         yield f"trainer.precision=64-true: does not go with strategy={name}, which remembers 32-bit images"
+    if config.trainer.precision == "64-true" and config.strategy.get("fisher") == "batch":
+        yield "trainer.precision=64-true: does not go with strategy.fisher=batch, which takes 32-bit images"
+    if config.trainer.precision == "16-mixed" and name == "gem":
+        yield (
+            "trainer.precision=16-mixed: does not go with strategy=gem, which compares gradients that this scales with "
+            "others; take bf16-mixed"
+        )
 
 
 def _batches_of_one(config: DictConfig) -> Iterator[str]:

@@ -80,7 +80,8 @@ class Guard(Callback):
                     f"hydra.sweep.subdir={subdir}: cannot be changed where the jobs are not known beforehand"
                 )
             if not subdirs:
-                raise UserError(f"-m {' '.join(overrides)}: makes no job, since something in it is an empty range")
+                asked = " ".join(config.hydra.overrides.task)
+                raise UserError(f"-m {asked}: makes no job, since something in it is an empty range")
             if is_search(config):  # a study is gone on with where it is, and makes its jobs up
                 sweep_dir = check_search(config).absolute()
                 resumed = (sweep_dir / SWEEP).exists()

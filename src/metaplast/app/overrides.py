@@ -33,7 +33,8 @@ def quoted(path: Path) -> str:
     ('outputs/a', '"m=1,2"')
     """
     text = str(path)
-    if re.fullmatch(r"[A-Za-z./][\w./-]*", text, re.ASCII):
+    if re.fullmatch(r"(?!(?:null|true|false|nan|inf)$|\.\d)[A-Za-z./][\w./-]*", text, re.ASCII | re.IGNORECASE):
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    # In Hydra's grammar a backslash escapes only where a quote follows.
+    escaped = re.sub(r'(\\*)("|\Z)', lambda found: 2 * found[1] + ('\\"' if found[2] else ""), text)
     return f'"{escaped}"'

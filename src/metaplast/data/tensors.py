@@ -70,11 +70,6 @@ class TaskTensors:
             return self
         return replace(self, images=_permuted(self.images, self.permutation), permutation=None)
 
-    def to(self, device: torch.device | str) -> "TaskTensors":
-        """The same task with all of its tensors on `device`; tensors that are there already are not copied."""
-        permutation = None if self.permutation is None else self.permutation.to(device)
-        return replace(self, images=self.images.to(device), labels=self.labels.to(device), permutation=permutation)
-
 
 def _permuted(images: Tensor, permutation: Tensor) -> Tensor:
     """Images with their pixels in place; bytes on a CPU by NumPy, which takes a third of torch's time."""

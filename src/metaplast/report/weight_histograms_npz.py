@@ -21,7 +21,7 @@ def read_histograms(source: Path) -> dict[str, npt.NDArray[np.float32]]:
         UserError: if the file cannot be read.
     """
     try:
-        with np.load(source) as file:
+        with source.open("rb") as opened, np.load(opened) as file:  # NumPy leaves a broken file open
             return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"hidden weights: {source} cannot be read: {error}") from error

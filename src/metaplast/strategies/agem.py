@@ -7,6 +7,8 @@ import torch
 from avalanche.training.plugins import AGEMPlugin
 from torch import Tensor
 
+from metaplast.strategies.consolidation import check_number
+from metaplast.strategies.fixed_statistics import averages_kept
 from metaplast.strategies.memory import Memory, columns_of
 
 
@@ -25,8 +27,15 @@ class AGEM(AGEMPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, patterns_per_experience: int, sample_size: int) -> None:
+        for key, value in (("patterns_per_experience", patterns_per_experience), ("sample_size", sample_size)):
+            check_number(key, value, "an integer >= 1", lambda number: number >= 1)
         super().__init__(patterns_per_experience, sample_size)
         self.buffers: list[Memory] = []
+
+    def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+        """Take r; averages kept while training do not follow old images."""
+        with averages_kept(strategy.model):
+            super().before_training_iteration(strategy, **kwargs)
 
     def update_memory(self, dataset: Any, *args: Any, **kwargs: Any) -> None:
         """Keep a random choice of the samples of an experience."""

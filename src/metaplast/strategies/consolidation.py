@@ -42,11 +42,7 @@ class ConsolidationPlugin(SupervisedPlugin):  # type: ignore[misc]
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Refuse what cannot work before the first step."""
-        if self.norm_parameters and any(norm.n_states > 1 for norm in task_norms(strategy.model)):
-            raise UserError(
-                "norm_parameters=true: model.norm_per_task=true keeps γ and β of each task as they are; "
-                "one of the two has to be false"
-            )
+        check_norm_parameters(self.norm_parameters, strategy.model)
 
     def before_backward(self, strategy: Any, **kwargs: Any) -> None:
         """Add the penalty to the loss."""
@@ -60,6 +56,15 @@ class ConsolidationPlugin(SupervisedPlugin):  # type: ignore[misc]
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a :meth:`state_dict`."""
         self.penalty = QuadraticPenalty.from_state_dict(state["penalty"])
+
+
+def check_norm_parameters(norm_parameters: bool, network: nn.Module) -> None:
+    """Raise UserError where γ and β are to be held although each task keeps its own."""
+    if norm_parameters and any(norm.n_states > 1 for norm in task_norms(network)):
+        raise UserError(
+            "norm_parameters=true: model.norm_per_task=true keeps γ and β of each task as they are; "
+            "one of the two has to be false"
+        )
 
 
 def check_choice(key: str, value: str, choices: Any) -> None:

@@ -1,4 +1,4 @@
-"""Batch normalization by fixed statistics for a while, so that samples do not see each other."""
+"""Batch normalization for a while by fixed statistics, or without its averages following what it is shown."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from metaplast.nn import BatchNorm, set_population_statistics
+from metaplast.strategies.acted_weights import NORMALIZATIONS
 
 
 @contextmanager
@@ -35,3 +36,24 @@ def fixed_statistics(network: nn.Module, batches: Callable[[], Iterable[Tensor]]
                 layer.test_statistics = setting
                 layer.mean.copy_(mean)
                 layer.var.copy_(var)
+
+
+@contextmanager
+def averages_kept(network: nn.Module) -> Iterator[None]:
+    """Let passes in training mode leave the running averages of batch normalization as they are.
+
+    A plugin's own pass, of a batch seen already or of images of earlier tasks, is none that a test should go by.
+
+    >>> norm = BatchNorm(1, test_statistics="running").train()
+    >>> with averages_kept(norm):
+    ...     _ = norm(torch.tensor([[1.0], [5.0]]))
+    >>> norm.mean
+    tensor([0.])
+    """
+    layers = [module for module in network.modules() if isinstance(module, NORMALIZATIONS)]
+    buffers = [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
+    kept = [buffer.clone() for buffer in buffers]
+    yield
+    with torch.no_grad():
+        for buffer, value in zip(buffers, kept, strict=True):
+            buffer.copy_(value)

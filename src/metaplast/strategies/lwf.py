@@ -1,10 +1,13 @@
 """Learning without Forgetting: the network before the task is the teacher of the network in it."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
 from avalanche.training.plugins import LwFPlugin
-from torch import Tensor
+from torch import Tensor, nn
+
+from metaplast.strategies.consolidation import check_number
 
 
 class LwF(LwFPlugin):  # type: ignore[misc]
@@ -12,7 +15,8 @@ class LwF(LwFPlugin):  # type: ignore[misc]
 
         L ← L + α KL(softmax(z′/T) ‖ softmax(z/T))      z: logits, z′: those of the network as the last task left it
 
-    over the classes seen before, averaged over the batch. It trains the same as the original.
+    over the classes seen before, averaged over the batch. It trains the same as the original, but for dropout, which
+    Avalanche leaves on in the teacher, whose answers to one image then differ from step to step.
 
     Args:
         alpha: α ≥ 0, or a list with one for each experience.
@@ -22,6 +26,9 @@ class LwF(LwFPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, alpha: float | list[float] = 1.0, temperature: float = 2.0) -> None:
+        for weight in alpha if isinstance(alpha, Sequence) else [alpha]:
+            check_number("alpha", weight, "a number >= 0", lambda number: number >= 0)
+        check_number("temperature", temperature, "a number > 0", lambda number: number > 0)
         super().__init__(alpha, temperature)
         self._teacher: dict[str, Tensor] | None = None  # loaded, and waiting for a network to be put into
 
@@ -30,8 +37,14 @@ class LwF(LwFPlugin):  # type: ignore[misc]
         if self._teacher is not None:
             self.lwf.prev_model = deepcopy(strategy.model)
             self.lwf.prev_model.load_state_dict(self._teacher)
+            _without_dropout(self.lwf.prev_model)
             self._teacher = None
         super().before_backward(strategy, **kwargs)
+
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Take the network as the teacher in the next task."""
+        super().after_training_exp(strategy, **kwargs)
+        _without_dropout(self.lwf.prev_model)
 
     def state_dict(self) -> dict[str, Any]:
         """The teacher, the classes it knows by task label, and the number of experiences."""
@@ -46,3 +59,9 @@ class LwF(LwFPlugin):  # type: ignore[misc]
         self.lwf.prev_model, self._teacher = None, state["teacher"]
         self.lwf.prev_classes_by_task.update({task: set(classes) for task, classes in state["classes"].items()})
         self.lwf.expcount = state["experiences"]
+
+
+def _without_dropout(network: nn.Module) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.eval()

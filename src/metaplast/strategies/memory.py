@@ -14,6 +14,8 @@ from avalanche.training.storage_policy import BalancedExemplarsBuffer, Reservoir
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from metaplast.strategies.consolidation import check_number
+
 
 class Memory:
     """Samples drawn in rounds, each in a new random order; what is left of a round and too few for a draw is skipped.
@@ -43,6 +45,13 @@ class Memory:
             self.order = _shuffled(len(self.columns[0]))
         indices, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
         return [column[indices.to(column.device)] for column in self.columns]
+
+
+def check_sizes(mem_size: int, batch_size_mem: int | None) -> None:
+    """Raise UserError for a memory, or a draw from it, that would hold nothing."""
+    check_number("mem_size", mem_size, "an integer >= 1", lambda number: number >= 1)
+    if batch_size_mem is not None:
+        check_number("batch_size_mem", batch_size_mem, "null or an integer >= 1", lambda number: number >= 1)
 
 
 def _shuffled(n: int) -> Tensor:

@@ -7,6 +7,9 @@ from avalanche.training.plugins import RWalkPlugin
 from avalanche.training.utils import copy_params_dict
 from torch import Tensor
 
+from metaplast.strategies.acted_weights import acted_weights
+from metaplast.strategies.consolidation import check_norm_parameters, check_number
+from metaplast.strategies.fixed_statistics import averages_kept
 from metaplast.strategies.parameter_data import parameter_data, tensors
 
 KEPT = (
@@ -22,27 +25,48 @@ KEPT = (
 
 
 class RWalk(RWalkPlugin):  # type: ignore[misc]
-    """`RWalkPlugin` of Avalanche with a state that a checkpoint can hold, and with its networks left in training mode.
+    """`RWalkPlugin` of Avalanche, corrected in two ways, with a state that a checkpoint can hold.
 
     Avalanche's puts the network into evaluation mode to take its gradient and never back, so that from the first step
     of a task on everything is trained in evaluation mode: batch normalization by the statistics it has, no dropout.
-    Here the gradient is taken in the mode that the network is trained in. Without such layers, and with at least
-    `delta_t` iterations a task, the two train the same.
+    Here the gradient is taken in the mode that the network is trained in; averages kept while training do not follow
+    this pass.
+
+    Avalanche's scales penalties by the largest of all, which is one of the last γ, so that weights are hardly held.
+    Here γ and β are left out unless `norm_parameters`. What is held in binary layers are the hidden weights. Else, and
+    with at least `delta_t` iterations a task, the two train the same.
 
     Args:
         ewc_lambda: weight of the penalty, ≥ 0.
         ewc_alpha: share of the newest batch in the moving Fisher information, in [0, 1].
         delta_t: iterations between two updates of the scores, ≥ 1.
+        norm_parameters: hold γ and β of normalizations too.
+
+    Raises:
+        UserError: here, for a setting out of its range; before training, where γ and β are asked for although each task
+            keeps its own.
 
     Source: Chaudhry et al. 2018 (arXiv 1801.10112).
     """
 
-    def __init__(self, ewc_lambda: float = 0.1, ewc_alpha: float = 0.9, delta_t: int = 10) -> None:
+    def __init__(
+        self, ewc_lambda: float = 0.1, ewc_alpha: float = 0.9, delta_t: int = 10, norm_parameters: bool = False
+    ) -> None:
+        check_number("ewc_lambda", ewc_lambda, "a number >= 0", lambda number: number >= 0)
+        check_number("ewc_alpha", ewc_alpha, "a number from 0 to 1", lambda number: 0 <= number <= 1)
+        check_number("delta_t", delta_t, "an integer >= 1", lambda number: number >= 1 and number == int(number))
         super().__init__(ewc_lambda, ewc_alpha, delta_t)
+        self.norm_parameters = norm_parameters
+
+    def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
+        """Refuse what cannot work before the first step."""
+        check_norm_parameters(self.norm_parameters, strategy.model)
+        super().before_training_exp(strategy, *args, **kwargs)
 
     def _update_grad(self, strategy: Any) -> None:
         strategy.optimizer.zero_grad()
-        strategy._criterion(strategy.model(strategy.mb_x), strategy.mb_y).backward()
+        with averages_kept(strategy.model):
+            strategy._criterion(strategy.model(strategy.mb_x), strategy.mb_y).backward()
         self.iter_grad = copy_params_dict(strategy.model, copy_grad=True)
 
     @torch.no_grad()
@@ -54,11 +78,11 @@ class RWalk(RWalkPlugin):  # type: ignore[misc]
         if not any(score.data.any() for score in self.checkpoint_scores.values()):
             self._update_score(strategy)
         super().after_training_exp(strategy, *args, **kwargs)
-        importances = {name: item.data for name, item in self.exp_importance.items()}
-        scores = {name: item.data.clamp(min=0) for name, item in self.exp_scores.items() if name in importances}
-        of_importance, of_score = _up_to_one(importances), _up_to_one(scores)
+        held = acted_weights(strategy.model, "hidden", self.norm_parameters)
+        of_importance = _up_to_one({name: self.exp_importance[name].data for name in held})
+        of_score = _up_to_one({name: self.exp_scores[name].data.clamp(min=0) for name in held})
         for name, penalty in self.exp_penalties.items():
-            penalty.data = of_importance[name] + of_score[name]
+            penalty.data = of_importance[name] + of_score[name] if name in held else torch.zeros_like(penalty.data)
 
     def state_dict(self) -> dict[str, Any]:
         """Scores, importances and weights, by name of the attribute and of the parameter."""
