@@ -139,18 +139,18 @@ def write(outputs: Path, docs: Path) -> tuple[Path, dict[str, UserError]]:
         for budget in claim.budgets:
             folders = {name: outputs / budget / name for name in (claim.name, *claim.needs)}
             missing = [name for name, folder in folders.items() if not is_complete(known[name], folder)]
-            if missing and claim.name not in missing and budget not in rows.get(claim.name, {}):
-                unread[claim.name] = UserError(
-                    f"{claim.name}: is judged beside {missing[0]}, which is not complete there"
-                )
-            if not missing:
-                try:
-                    row = measure(claim, folders)
-                except UserError as error:
-                    unread[claim.name] = error
-                    continue
-                row.pictures = take_pictures(claim, folders[claim.name], budget, docs)
-                rows.setdefault(claim.name, {})[budget] = row
+            if missing:
+                if claim.name not in missing and budget not in rows.get(claim.name, {}):
+                    said = f"{claim.name}: is judged beside {missing[0]}, which is not complete there"
+                    unread[claim.name] = UserError(said)
+                continue
+            try:
+                row = measure(claim, folders)
+            except UserError as error:
+                unread[claim.name] = error
+                continue
+            row.pictures = take_pictures(claim, folders[claim.name], budget, docs)
+            rows.setdefault(claim.name, {})[budget] = row
     return write_page(docs, list(known.values()), rows), unread
 
 

@@ -156,13 +156,13 @@ def _contradictions(config: DictConfig) -> Iterator[str]:
             yield f"only_tasks={config.only_tasks}: has to be at most scenario.{key}={tasks}"
     if config.logger.get("model_artifact") and not config.trainer.checkpoint_every:
         yield "logger.model_artifact=true: there is no checkpoint to upload with trainer.checkpoint_every=0"
-    yield from _memories_of_doubles(config)
+    yield from _wrong_precision(config)
     yield from _batches_of_one(config)
     yield from _wrong_m(config)
 
 
-def _memories_of_doubles(config: DictConfig) -> Iterator[str]:
-    """Avalanche's datasets, from which some plugins take what they look at, hold single precision."""
+def _wrong_precision(config: DictConfig) -> Iterator[str]:
+    """What a plugin cannot do in the precision asked for: Avalanche's datasets, which some look at, are of 32 bits."""
     name = _name(config.strategy)
     if config.trainer.precision == "64-true" and name in ("agem", "der", "gem"):
         yield f"trainer.precision=64-true: does not go with strategy={name}, which remembers 32-bit images"

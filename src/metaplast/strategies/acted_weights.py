@@ -41,6 +41,10 @@ def snapshot(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: weight.detach().clone() for name, weight in weights.items()}
 
 
+def normalizations(network: nn.Module) -> list[nn.Module]:
+    """All layers of `network` whose parameters are γ and β, in the order of registration."""
+    return [module for module in network.modules() if isinstance(module, NORMALIZATIONS)]
+
+
 def _norm_parameters(network: nn.Module) -> set[int]:
-    norms = (module for module in network.modules() if isinstance(module, NORMALIZATIONS))
-    return {id(parameter) for norm in norms for parameter in norm.parameters(recurse=False)}
+    return {id(parameter) for norm in normalizations(network) for parameter in norm.parameters(recurse=False)}

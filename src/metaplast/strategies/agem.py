@@ -7,8 +7,8 @@ import torch
 from avalanche.training.plugins import AGEMPlugin
 from torch import Tensor
 
-from metaplast.strategies.consolidation import check_number
-from metaplast.strategies.fixed_statistics import averages_kept
+from metaplast.strategies.arguments import check_count
+from metaplast.strategies.fixed_statistics import statistics_kept
 from metaplast.strategies.memory import Memory, columns_of
 
 
@@ -27,14 +27,14 @@ class AGEM(AGEMPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, patterns_per_experience: int, sample_size: int) -> None:
-        for key, value in (("patterns_per_experience", patterns_per_experience), ("sample_size", sample_size)):
-            check_number(key, value, "an integer >= 1", lambda number: number >= 1)
+        check_count("patterns_per_experience", patterns_per_experience)
+        check_count("sample_size", sample_size)
         super().__init__(patterns_per_experience, sample_size)
         self.buffers: list[Memory] = []
 
     def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
         """Take r; averages kept while training do not follow old images."""
-        with averages_kept(strategy.model):
+        with statistics_kept(strategy.model):
             super().before_training_iteration(strategy, **kwargs)
 
     def update_memory(self, dataset: Any, *args: Any, **kwargs: Any) -> None:

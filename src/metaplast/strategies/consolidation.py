@@ -1,8 +1,6 @@
 """What the consolidation plugins share: a quadratic penalty on the weights, added to the loss of every step."""
 
-from collections.abc import Callable
-from math import isfinite
-from typing import Any, get_args
+from typing import Any
 
 from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor, nn
@@ -10,6 +8,7 @@ from torch import Tensor, nn
 from metaplast.errors import UserError
 from metaplast.nn import task_norms
 from metaplast.strategies.acted_weights import Weights, acted_weights
+from metaplast.strategies.arguments import check_choice
 from metaplast.strategies.quadratic_penalty import QuadraticPenalty
 
 
@@ -65,15 +64,3 @@ def check_norm_parameters(norm_parameters: bool, network: nn.Module) -> None:
             "norm_parameters=true: model.norm_per_task=true keeps γ and β of each task as they are; "
             "one of the two has to be false"
         )
-
-
-def check_choice(key: str, value: str, choices: Any) -> None:
-    """Raise UserError where `value` is none of the `choices`, a Literal."""
-    if value not in get_args(choices):
-        raise UserError(f"{key}={value}: choose from {', '.join(get_args(choices))}")
-
-
-def check_number(key: str, value: Any, says: str, fits: Callable[[float], bool]) -> None:
-    """Raise UserError where `value` is no finite number or does not fit, in words that `says` gives."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value) or not fits(value):
-        raise UserError(f"{key}={value}: {says} is needed")

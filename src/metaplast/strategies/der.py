@@ -8,7 +8,7 @@ from avalanche.training.supervised.der import ClassBalancedBufferWithLogits
 from torch import Tensor
 from torch.nn import functional as F
 
-from metaplast.strategies.consolidation import check_number
+from metaplast.strategies.arguments import check_not_negative
 from metaplast.strategies.memory import Memory, check_sizes, columns_of, load_memory_state, memory_state
 
 
@@ -35,8 +35,8 @@ class DER(SupervisedPlugin):  # type: ignore[misc]
         self, mem_size: int = 200, batch_size_mem: int | None = None, alpha: float = 0.1, beta: float = 0.5
     ) -> None:
         check_sizes(mem_size, batch_size_mem)
-        for key, value in (("alpha", alpha), ("beta", beta)):
-            check_number(key, value, "a number >= 0", lambda number: number >= 0)
+        check_not_negative("alpha", alpha)
+        check_not_negative("beta", beta)
         super().__init__()
         self.batch_size_mem, self.alpha, self.beta = batch_size_mem, alpha, beta
         self.storage_policy = ClassBalancedBufferWithLogits(mem_size)

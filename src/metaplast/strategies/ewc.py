@@ -12,8 +12,9 @@ from metaplast.errors import UserError
 from metaplast.nn import TaskCrossEntropy
 from metaplast.scenarios import task_tensors
 from metaplast.strategies.acted_weights import Weights, snapshot
+from metaplast.strategies.arguments import check_choice, check_not_negative, check_number
 from metaplast.strategies.avalanche_ewc import AvalancheEWC
-from metaplast.strategies.consolidation import ConsolidationPlugin, check_choice, check_number
+from metaplast.strategies.consolidation import ConsolidationPlugin
 from metaplast.strategies.fisher import Batch, Labels, Mask, check_network, check_settings, diagonal_fisher
 from metaplast.strategies.fixed_statistics import fixed_statistics
 from metaplast.strategies.quadratic_penalty import QuadraticPenalty
@@ -165,7 +166,7 @@ def ewc_plugin(
 
 
 def _check(ewc_lambda: float, mode: Mode, gamma: float | None) -> None:
-    check_number("ewc_lambda", ewc_lambda, "a number >= 0", lambda number: number >= 0)
+    check_not_negative("ewc_lambda", ewc_lambda)
     check_choice("mode", mode, Mode)
     if mode == "separate" and gamma is not None:
         raise UserError(f"gamma={gamma}: only mode=online has one; it has to be null here")

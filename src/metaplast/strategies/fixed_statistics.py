@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from metaplast.nn import BatchNorm, set_population_statistics
-from metaplast.strategies.acted_weights import NORMALIZATIONS
+from metaplast.strategies.acted_weights import normalizations
 
 
 @contextmanager
@@ -24,36 +24,36 @@ def fixed_statistics(network: nn.Module, batches: Callable[[], Iterable[Tensor]]
     True
     """
     layers = [m for m in network.modules() if isinstance(m, BatchNorm) and m.test_statistics != "running"]
-    kept = [(layer.test_statistics, layer.mean.clone(), layer.var.clone()) for layer in layers]
-    try:
-        for layer in layers:
-            layer.test_statistics = "population"
-        set_population_statistics(network, batches)
-        yield
-    finally:
-        with torch.no_grad():
-            for layer, (setting, mean, var) in zip(layers, kept, strict=True):
+    settings = [layer.test_statistics for layer in layers]
+    with statistics_kept(network):
+        try:
+            for layer in layers:
+                layer.test_statistics = "population"
+            set_population_statistics(network, batches)
+            yield
+        finally:
+            for layer, setting in zip(layers, settings, strict=True):
                 layer.test_statistics = setting
-                layer.mean.copy_(mean)
-                layer.var.copy_(var)
 
 
 @contextmanager
-def averages_kept(network: nn.Module) -> Iterator[None]:
-    """Let passes in training mode leave the running averages of batch normalization as they are.
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """At the end, put the statistics that normalizations keep back to what they were.
 
-    A plugin's own pass, of a batch seen already or of images of earlier tasks, is none that a test should go by.
+    A plugin's own pass in training mode, of a batch seen already or of images of earlier tasks, is none that a test
+    should go by.
 
     >>> norm = BatchNorm(1, test_statistics="running").train()
-    >>> with averages_kept(norm):
+    >>> with statistics_kept(norm):
     ...     _ = norm(torch.tensor([[1.0], [5.0]]))
     >>> norm.mean
     tensor([0.])
     """
-    layers = [module for module in network.modules() if isinstance(module, NORMALIZATIONS)]
-    buffers = [buffer for layer in layers for buffer in layer.buffers(recurse=False)]
+    buffers = [buffer for layer in normalizations(network) for buffer in layer.buffers(recurse=False)]
     kept = [buffer.clone() for buffer in buffers]
-    yield
-    with torch.no_grad():
-        for buffer, value in zip(buffers, kept, strict=True):
-            buffer.copy_(value)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, kept, strict=True):
+                buffer.copy_(value)

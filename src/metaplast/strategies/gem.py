@@ -4,8 +4,8 @@ from typing import Any
 
 from avalanche.training.plugins import GEMPlugin
 
-from metaplast.strategies.consolidation import check_number
-from metaplast.strategies.fixed_statistics import averages_kept
+from metaplast.strategies.arguments import check_count, check_not_negative
+from metaplast.strategies.fixed_statistics import statistics_kept
 
 
 class GEM(GEMPlugin):  # type: ignore[misc]
@@ -23,13 +23,13 @@ class GEM(GEMPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, patterns_per_experience: int, memory_strength: float) -> None:
-        check_number("patterns_per_experience", patterns_per_experience, "an integer >= 1", lambda number: number >= 1)
-        check_number("memory_strength", memory_strength, "a number >= 0", lambda number: number >= 0)
+        check_count("patterns_per_experience", patterns_per_experience)
+        check_not_negative("memory_strength", memory_strength)
         super().__init__(patterns_per_experience, memory_strength)
 
     def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
         """Take every r_t; averages kept while training do not follow old images."""
-        with averages_kept(strategy.model):
+        with statistics_kept(strategy.model):
             super().before_training_iteration(strategy, **kwargs)
 
     def state_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from avalanche.training.plugins import LwFPlugin
 from torch import Tensor, nn
 
-from metaplast.strategies.consolidation import check_number
+from metaplast.strategies.arguments import check_not_negative, check_number
 
 
 class LwF(LwFPlugin):  # type: ignore[misc]
@@ -27,7 +27,7 @@ class LwF(LwFPlugin):  # type: ignore[misc]
 
     def __init__(self, alpha: float | list[float] = 1.0, temperature: float = 2.0) -> None:
         for weight in alpha if isinstance(alpha, Sequence) else [alpha]:
-            check_number("alpha", weight, "a number >= 0", lambda number: number >= 0)
+            check_not_negative("alpha", weight)
         check_number("temperature", temperature, "a number > 0", lambda number: number > 0)
         super().__init__(alpha, temperature)
         self._teacher: dict[str, Tensor] | None = None  # loaded, and waiting for a network to be put into

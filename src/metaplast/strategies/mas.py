@@ -12,8 +12,9 @@ from metaplast.data import batch_slices
 from metaplast.errors import UserError
 from metaplast.nn import LayerNorm
 from metaplast.scenarios import task_tensors
-from metaplast.strategies.acted_weights import NORMALIZATIONS, acted_weights
-from metaplast.strategies.consolidation import check_norm_parameters, check_number
+from metaplast.strategies.acted_weights import acted_weights, normalizations
+from metaplast.strategies.arguments import check_not_negative, check_share
+from metaplast.strategies.consolidation import check_norm_parameters
 from metaplast.strategies.fixed_statistics import fixed_statistics
 from metaplast.strategies.parameter_data import parameter_data, tensors
 
@@ -44,15 +45,15 @@ class MAS(MASPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, lambda_reg: float = 1.0, alpha: float = 0.5, norm_parameters: bool = False) -> None:
-        check_number("lambda_reg", lambda_reg, "a number >= 0", lambda number: number >= 0)
-        check_number("alpha", alpha, "a number from 0 to 1", lambda number: 0 <= number <= 1)
+        check_not_negative("lambda_reg", lambda_reg)
+        check_share("alpha", alpha)
         super().__init__(lambda_reg, alpha)
         self.norm_parameters = norm_parameters
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Refuse what cannot work before the first step."""
         check_norm_parameters(self.norm_parameters, strategy.model)
-        norms = [module for module in strategy.model.modules() if isinstance(module, NORMALIZATIONS)]
+        norms = normalizations(strategy.model)
         if norms and isinstance(norms[-1], LayerNorm) and norms[-1].weight is None:
             raise UserError(
                 "model.norm_affine=false: behind a layer norm without γ all answers have one length, from which MAS "
@@ -83,9 +84,8 @@ class MAS(MASPlugin):  # type: ignore[misc]
         with fixed_statistics(model, batches):
             for x in batches():
                 strategy.optimizer.zero_grad()
-                torch.norm(model(x), p="fro", dim=1).pow(
-                    2
-                ).mean().backward()  # literally the original's, to the same bits
+                z = model(x)
+                torch.norm(z, p="fro", dim=1).pow(2).mean().backward()  # literally the original's, to the same bits
                 for name, parameter in parameters.items():
                     if parameter.grad is not None:
                         total[name] += parameter.grad.abs()

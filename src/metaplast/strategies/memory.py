@@ -14,7 +14,7 @@ from avalanche.training.storage_policy import BalancedExemplarsBuffer, Reservoir
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from metaplast.strategies.consolidation import check_number
+from metaplast.strategies.arguments import check_count
 
 
 class Memory:
@@ -49,9 +49,9 @@ class Memory:
 
 def check_sizes(mem_size: int, batch_size_mem: int | None) -> None:
     """Raise UserError for a memory, or a draw from it, that would hold nothing."""
-    check_number("mem_size", mem_size, "an integer >= 1", lambda number: number >= 1)
+    check_count("mem_size", mem_size)
     if batch_size_mem is not None:
-        check_number("batch_size_mem", batch_size_mem, "null or an integer >= 1", lambda number: number >= 1)
+        check_count("batch_size_mem", batch_size_mem, "null or an integer >= 1")
 
 
 def _shuffled(n: int) -> Tensor:

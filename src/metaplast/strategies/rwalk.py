@@ -8,8 +8,9 @@ from avalanche.training.utils import copy_params_dict
 from torch import Tensor
 
 from metaplast.strategies.acted_weights import acted_weights
-from metaplast.strategies.consolidation import check_norm_parameters, check_number
-from metaplast.strategies.fixed_statistics import averages_kept
+from metaplast.strategies.arguments import check_count, check_not_negative, check_share
+from metaplast.strategies.consolidation import check_norm_parameters
+from metaplast.strategies.fixed_statistics import statistics_kept
 from metaplast.strategies.parameter_data import parameter_data, tensors
 
 KEPT = (
@@ -52,9 +53,9 @@ class RWalk(RWalkPlugin):  # type: ignore[misc]
     def __init__(
         self, ewc_lambda: float = 0.1, ewc_alpha: float = 0.9, delta_t: int = 10, norm_parameters: bool = False
     ) -> None:
-        check_number("ewc_lambda", ewc_lambda, "a number >= 0", lambda number: number >= 0)
-        check_number("ewc_alpha", ewc_alpha, "a number from 0 to 1", lambda number: 0 <= number <= 1)
-        check_number("delta_t", delta_t, "an integer >= 1", lambda number: number >= 1 and number == int(number))
+        check_not_negative("ewc_lambda", ewc_lambda)
+        check_share("ewc_alpha", ewc_alpha)
+        check_count("delta_t", delta_t)
         super().__init__(ewc_lambda, ewc_alpha, delta_t)
         self.norm_parameters = norm_parameters
 
@@ -65,7 +66,7 @@ class RWalk(RWalkPlugin):  # type: ignore[misc]
 
     def _update_grad(self, strategy: Any) -> None:
         strategy.optimizer.zero_grad()
-        with averages_kept(strategy.model):
+        with statistics_kept(strategy.model):
             strategy._criterion(strategy.model(strategy.mb_x), strategy.mb_y).backward()
         self.iter_grad = copy_params_dict(strategy.model, copy_grad=True)
 

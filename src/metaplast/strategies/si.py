@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from metaplast.strategies.acted_weights import Weights, acted_weights, snapshot
-from metaplast.strategies.consolidation import ConsolidationPlugin, check_choice, check_number
+from metaplast.strategies.arguments import check_choice, check_not_negative, check_number
+from metaplast.strategies.consolidation import ConsolidationPlugin
 from metaplast.strategies.quadratic_penalty import QuadraticPenalty
 
 
@@ -50,7 +51,7 @@ class SI(ConsolidationPlugin):
         path: Weights = "hidden",
         norm_parameters: bool = False,
     ) -> None:
-        check_number("si_lambda", si_lambda, "a number >= 0", lambda number: number >= 0)
+        check_not_negative("si_lambda", si_lambda)
         check_number("xi", xi, "a number > 0", lambda number: number > 0)
         check_choice("path", path, Weights)
         super().__init__(si_lambda, weights, norm_parameters)
