@@ -7,7 +7,7 @@ import pytest
 
 from metaplast.report.aggregate import Sweep
 from metaplast.reproduction import judges as verdicts
-from metaplast.reproduction.claims import Part, judged
+from metaplast.reproduction.judges import Part, judged
 
 Make = Callable[..., Sweep]
 

