@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.cli.run import run
 from metaplast.errors import UserError
-from metaplast.report.report import rebuild_results
+from metaplast.report.report import rebuild_run
 from metaplast.runs.index import read_run
 from metaplast.runs.paths import LAST_CHECKPOINT
 from metaplast.runs.tables import read_matrix_csv, read_metrics
@@ -74,7 +74,7 @@ def test_the_results_of_a_stream_are_rebuilt_from_its_metrics(small: Compose, tm
     summary, matrix = run(small(*STREAM), tmp_path / "run"), tmp_path / "run" / "accuracy_matrix.csv"
     before = matrix.read_bytes()
     matrix.unlink()
-    assert rebuild_results(read_run(tmp_path / "run")).items() <= summary.items()
+    assert rebuild_run(read_run(tmp_path / "run")).items() <= summary.items()
     assert matrix.read_bytes() == before
 
 

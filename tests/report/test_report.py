@@ -54,7 +54,7 @@ def test_of_runs_that_were_cut_off_one_that_cannot_be_read_is_named_and_the_othe
     report_sweep([tmp_path], console=console)
     said = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     reason = f"metrics: line 2 of {broken}/metrics.csv is not a row of 2 numbers"
-    assert said[0] == f"{broken}: its pictures cannot be made: {reason}"
+    assert said[0] == f"{broken}: its pictures cannot be drawn: {reason}"
     assert {"accuracy_matrix.csv", "accuracy_matrix.png", "accuracy_curves.png"} <= {p.name for p in cut.iterdir()}
     assert "1/accuracy_curves.png" in (tmp_path / "sweep.html").read_text()
 

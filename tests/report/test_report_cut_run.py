@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metaplast.errors import UserError
-from metaplast.report.report import lacks_results, rebuild_results
+from metaplast.report.report import lacks_results, rebuild_run
 from metaplast.runs.index import read_run
 from metaplast.runs.tables import read_matrix_csv
 
@@ -23,7 +23,7 @@ def test_a_run_that_was_cut_off_lacks_results_until_they_are_rebuilt(
 ) -> None:
     run = read_run(lay_run(tmp_path / "run", status))
     assert lacks_results(run) == lacking
-    rebuild_results(run)
+    rebuild_run(run)
     assert not lacks_results(run)
 
 
@@ -31,7 +31,7 @@ def test_a_run_that_went_on_before_it_was_cut_off_again_lacks_the_newer_results(
     tmp_path: Path, lay_run: LayRun
 ) -> None:
     run = read_run(lay_run(tmp_path / "run", "failed"))
-    rebuild_results(run)
+    rebuild_run(run)
     written = (run.path / "accuracy_matrix.csv").stat().st_mtime_ns
     os.utime(run.path / "metrics.csv", ns=(written + 1, written + 1))
     assert lacks_results(run)
@@ -50,7 +50,7 @@ def test_a_run_that_measured_no_epoch_lacks_nothing(tmp_path: Path, lay_run: Lay
     (run.path / "metrics.csv").write_text("\n".join(["epoch,task,accuracy/task_0,accuracy/task_1", *rows, ""]))
     assert not lacks_results(run)
     with pytest.raises(UserError, match=r"metrics\.csv holds no accuracies of a task"):
-        rebuild_results(run)
+        rebuild_run(run)
 
 
 def test_tasks_that_were_not_reached_are_not_measured_and_an_older_file_has_no_forward_transfer(
@@ -59,7 +59,7 @@ def test_tasks_that_were_not_reached_are_not_measured_and_an_older_file_has_no_f
     run = read_run(lay_run(tmp_path / "run", "failed", n_tasks=2))
     text = (run.path / "metrics.csv").read_text()
     (run.path / "metrics.csv").write_text(text.rpartition("\n2,")[0] + "\n")
-    rebuilt = rebuild_results(run)
+    rebuilt = rebuild_run(run)
     assert rebuilt["accuracy_matrix"] == [[0.9, 0.1], [None, None]]
     assert (rebuilt["accuracy_before_training"], rebuilt["forward_transfer"]) == ([None, None], None)
     assert read_matrix_csv(run.path / "accuracy_matrix.csv")[0].tolist() == [0.9, 0.1]
@@ -70,5 +70,5 @@ def test_without_what_says_what_was_run_nothing_is_made(tmp_path: Path, lay_run:
     path = lay_run(tmp_path / "run", "failed")
     (path / gone).unlink()
     with pytest.raises(UserError, match=r"run: its config\.yaml and summary\.json do not say what was run"):
-        rebuild_results(read_run(path))
+        rebuild_run(read_run(path))
     assert not (path / "accuracy_matrix.csv").exists()

@@ -19,10 +19,10 @@ from metaplast.io import write_text
 from metaplast.loggers.base import NoRun, replay
 from metaplast.loggers.csv import MetricsFile
 from metaplast.loggers.wandb import open_run
-from metaplast.metrics.continual import FIGURES, figures
+from metaplast.metrics.continual import SUMMARY_METRICS, summary_metrics
 from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
 from metaplast.report.console import print_summary
-from metaplast.report.protocol import labels_of_job
+from metaplast.report.protocol import job_naming
 from metaplast.report.report import write_result_files
 from metaplast.runs.directory import check_not_finished
 from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, METRICS
@@ -61,7 +61,7 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     summary = {**description(config), "status": RunStatus.RUNNING, "run_dir": str(run_dir)}
     before = read_summary(run_dir) if config.resume is not None else {}
     summary |= {"overrides": _overrides(before), "versions": versions()}
-    summary["wandb"] = before.get("wandb") or labels_of_job(summary)  # a resumed run is called what it was
+    summary["wandb"] = before.get("wandb") or job_naming(summary)  # a resumed run is called what it was
     write_summary(run_dir, summary)
     recording = NoRun()
     try:
@@ -79,7 +79,7 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     write_summary(run_dir, summary)
     recording.summary(summary)
     if config.logger.get("model_artifact"):
-        recording.model({key: summary[key] for key in (*FIGURES, "strategy", "scenario", "m", "seed")})
+        recording.model({key: summary[key] for key in (*SUMMARY_METRICS, "strategy", "scenario", "m", "seed")})
     recording.finish()
     print_summary(summary)
     if recording.sync_command:
@@ -209,7 +209,7 @@ def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:
     plugins = learner.bridge is not None and learner.bridge.uses_boundary
     told = learner.reset_optimizer or per_task or masked or population or plugins
     return {
-        **figures(learner.matrix.compute(), learner.matrix.baseline()),
+        **summary_metrics(learner.matrix.compute(), learner.matrix.baseline()),
         "norm_per_task": any(norm.n_states > 1 for norm in norms),
         "task_boundary_used": told and not learner.schedule.joint,
         "task_label_used": per_task or masked,

@@ -14,7 +14,7 @@ from typing import Any
 from metaplast.errors import UserError
 from metaplast.io import atomic_path, write_text
 from metaplast.report.aggregate import Sweep, make_sweep
-from metaplast.report.protocol import common
+from metaplast.report.protocol import common_protocol
 from metaplast.report.tables import markdown_table
 from metaplast.reproduction.claims import Claim
 from metaplast.reproduction.judges import Finding
@@ -208,7 +208,7 @@ def _numbers(folder: Path, file: str, key: str = "") -> list[dict[str, Any]]:
 def _conditions(sweep: Sweep) -> str:
     """Normalization, boundary and label of the completed runs, how many seeds there were, how long they trained."""
     completed = [run.summary for run in sweep.runs if run.completed]
-    told = common(completed)
+    told = common_protocol(completed)
     seeds = " or ".join(dict.fromkeys(setting.seeds for setting in sweep.settings))
     minutes = sum(summary.get("train_seconds") or 0 for summary in completed) / 60
     return (

@@ -1,7 +1,4 @@
-"""The picture of the study of normalization: retention against plasticity, a marker an arm, a panel a width and m.
-
-normalization.csv, .md and .png: every number of the study of normalization, its table, and its picture.
-"""
+"""The files of the study of normalization: normalization.csv, .md and .png, a picture of retention and plasticity."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +13,7 @@ from metaplast.report.aggregate import Sweep
 from metaplast.report.figures.style import save_figure, tidy
 from metaplast.report.normalization_study import Measured, study, study_csv, to_markdown
 
-_COLOURS = (
+_COLORS = (
     "#2b2d33",
     "#c8553d",
     "#33658a",
@@ -33,7 +30,7 @@ _FACES: dict[str, dict[str, Any]] = {
     "population": {"markerfacecolor": "white"},
     "running": {"fillstyle": "left", "markerfacecoloralt": "white"},
 }
-"""How markers of these statistics are filled; all others are full."""
+"""How the markers of these statistics are filled; those of all others are full."""
 
 
 def draw_normalization(measured: Sequence[Measured]) -> Figure:
@@ -67,15 +64,15 @@ def _draw_panel(ax: Axes, measured: Sequence[Measured], arms: Sequence[str]) -> 
     for index, arm in enumerate(arms):
         style = _style(index)
         points = [row for row in measured if row.setting.arm == arm]
-        xs = [100 * float(row.figures["plasticity"].mean) for row in points]
-        ys = [100 * float(row.figures["retention"].mean) for row in points]
+        xs = [100 * float(row.metrics["plasticity"].mean) for row in points]
+        ys = [100 * float(row.metrics["retention"].mean) for row in points]
         ax.plot(xs, ys, "-", color=style["color"], linewidth=0.8, alpha=0.6)
         for row, x, y in zip(points, xs, ys, strict=True):
             ax.errorbar(
                 [x],
                 [y],
-                xerr=[100 * float(row.figures["plasticity"].sd)],
-                yerr=[100 * float(row.figures["retention"].sd)],
+                xerr=[100 * float(row.metrics["plasticity"].sd)],
+                yerr=[100 * float(row.metrics["retention"].sd)],
                 linewidth=0.8,
                 **style,
                 **_FACES.get(row.setting.statistics, {}),
@@ -92,7 +89,7 @@ def _legend(measured: Sequence[Measured], arms: Sequence[str]) -> list[Line2D]:
 
 
 def _style(index: int) -> dict[str, Any]:
-    return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
+    return {"color": _COLORS[index % len(_COLORS)], "marker": _MARKERS[index % len(_MARKERS)]}
 
 
 def write_normalization(folder: Path, sweep: Sweep) -> list[Path]:
