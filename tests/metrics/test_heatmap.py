@@ -3,6 +3,7 @@
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,7 @@ def test_of_very_many_tasks_a_cell_is_the_mean_of_those_that_were_measured() -> 
     R = torch.full((401, 401), math.nan)
     R[0, 0], R[1, 2], R[399:, 399:] = 0.2, 0.4, 1.0
     image = draw_accuracy_matrix(R, ax)
-    cells = np.ma.filled(np.ma.asarray(image.get_array()), math.nan)
+    cells: np.ndarray[Any, Any] = np.ma.filled(np.ma.asarray(image.get_array()), math.nan)
     assert cells.shape == (134, 134)  # blocks of 3
     assert (cells[0, 0], cells[133, 133]) == (pytest.approx(30), pytest.approx(100))
     assert np.isnan(cells[0, 1])

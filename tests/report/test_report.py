@@ -66,7 +66,7 @@ def test_a_figure_whose_file_was_cut_does_not_cost_the_page(tmp_path: Path, lay_
     console = Console(file=io.StringIO(), width=60)
     assert report_sweep([tmp_path], console=console).is_file()
     said = console.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
-    assert said.startswith(f"not all figures can be drawn: hidden weights: {source} cannot be read: ")
+    assert said.startswith(f"not all plots can be drawn: hidden weights: {source} cannot be read: ")
 
 
 def test_several_directories_are_reported_in_the_folder_that_holds_them(tmp_path: Path, lay_run: LayRun) -> None:

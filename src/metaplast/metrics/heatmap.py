@@ -117,9 +117,8 @@ def _draw_large(percent: Tensor, ax: Axes) -> AxesImage:
     padded = percent.new_full((side * block, side * block), math.nan)
     padded[:n_tasks, :n_tasks] = percent
     means = padded.view(side, block, side, block).nanmean(dim=(1, 3))
-    image = ax.imshow(
-        means, cmap=COLOR_MAP, vmin=0, vmax=100, extent=(-0.5, len(padded) - 0.5, len(padded) - 0.5, -0.5)
-    )
+    end = len(padded) - 0.5
+    image = ax.imshow(means.numpy(), cmap=COLOR_MAP, vmin=0, vmax=100, extent=(-0.5, end, end, -0.5))
     ax.plot([-0.5, n_tasks - 0.5], [-0.5, n_tasks - 0.5], color="white", linewidth=0.8)
     marked = range(0, n_tasks, math.ceil(n_tasks / 10))
     ax.set(xlim=(-0.5, n_tasks - 0.5), ylim=(n_tasks - 0.5, -0.5), xticks=marked, yticks=marked)

@@ -261,9 +261,7 @@ def _check_alike(runs: Sequence[Run]) -> None:
 
 def _over_seeds(setting: Setting, runs: Sequence[tuple[Run, Tensor, dict[str, float]]]) -> Measured:
     seeds = [(run.seed, R) for run, R, _ in runs]
-    figures = {
-        name: over_seeds((seed, numbers(figure(R))) for seed, R in seeds) for name, figure in STUDY_METRICS.items()
-    }
+    metrics = {name: over_seeds((seed, numbers(f(R))) for seed, R in seeds) for name, f in STUDY_METRICS.items()}
     columns = dict.fromkeys(key for _, _, within in runs for key in within)
     means = {key: _mean(within[key] for _, _, within in runs if key in within) for key in columns}
     return Measured(setting, metrics["average_accuracy"].n, metrics, means)

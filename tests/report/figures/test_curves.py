@@ -16,7 +16,16 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 from torch import Tensor
 
-from metaplast.report.figures.curves import make_curves_figure, mean_of_seen, spread, write_curves_figure
+from metaplast.report.figures.curves import (
+    MARKED_TASKS,
+    MAX_CURVES,
+    MAX_POINTS,
+    evenly_spaced,
+    make_curves_figure,
+    mean_of_seen,
+    spread,
+    write_curves_figure,
+)
 
 VALUES = st.lists(st.floats(0, 100), min_size=1, max_size=21)
 NAN = math.nan
@@ -147,11 +156,20 @@ def test_a_choice_is_even_and_keeps_both_ends(n: int, most: int) -> None:
     assert chosen[:1] + chosen[-1:] == ([0, n - 1] if n else [])
 
 
+def forgotten(n_tasks: int) -> Tensor:
+    """R of a stream in which each task fades over thirty others, as noisy as tests of 360 images are."""
+    task = torch.arange(n_tasks)
+    age = (task[:, None] - task).double()
+    fading = torch.where(age < 0, 0.1, 0.1 + 0.85 * torch.exp(-age.clamp(min=0) / 30))
+    noise = torch.randn(n_tasks, n_tasks, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return (fading + 0.02 * noise).clamp(0, 1)
+
+
 @pytest.mark.parametrize("n_tasks", [200, 1000])
 def test_of_a_long_stream_some_tasks_are_drawn_and_the_average_of_all(
     tmp_path: Path, summary: dict[str, Any], n_tasks: int
 ) -> None:
-    accuracies = torch.rand(n_tasks, n_tasks, generator=torch.Generator().manual_seed(0))
+    accuracies = forgotten(n_tasks)
     start = time.process_time()
     write_curves_figure(tmp_path / "curves.png", _ends(n_tasks), accuracies, _ends(n_tasks), summary)
     assert time.process_time() - start < 5

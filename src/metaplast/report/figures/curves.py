@@ -19,10 +19,10 @@ GRAY = "#444444"
 AVERAGE = "#a8a8a8"
 LABEL_GAP = 4.4
 """Least distance between the centers of two labels beside the curves, in percent of accuracy."""
-MAX_CURVES = 20
-"""The most tasks that are drawn; of more, so many that are evenly spaced, the first and the last among them."""
-MAX_POINTS = 300
-"""The most points of one curve."""
+ALL_CURVES, MAX_CURVES = 20, 10
+"""Up to 20 tasks are all drawn; of more, 10 that are evenly spaced, the first and the last among them."""
+MAX_POINTS = 150
+"""The most points of one curve in a long stream."""
 MARKED_TASKS = 30
 """The most tasks whose names find room above the axes."""
 MARKED_MOMENTS = 60
@@ -79,7 +79,7 @@ def draw_curves(
 
     colors = [colormaps["plasma"](0.82 * j / max(1, n_tasks - 1)) for j in range(n_tasks)]
     marker = "o" if len(epochs) <= MARKED_MOMENTS else None
-    drawn = evenly_spaced(n_tasks, MAX_CURVES)
+    drawn = evenly_spaced(n_tasks, n_tasks if n_tasks <= ALL_CURVES else MAX_CURVES)
     average = mean_of_seen(percent, seen)
     for j in drawn:
         curve, learned = percent[:, j], seen[:, j]
@@ -112,7 +112,8 @@ def write_curves_figure(
     target: Path, epochs: Sequence[float], accuracies: Tensor, task_ends: Sequence[float], summary: Mapping[str, Any]
 ) -> None:
     """Write `make_curves_figure` to `target`, atomically."""
-    save_figure(target, make_curves_figure(epochs, accuracies, task_ends, summary), dpi=150)
+    dpi = 150 if accuracies.shape[1] <= ALL_CURVES else 100  # crowded lines make large files
+    save_figure(target, make_curves_figure(epochs, accuracies, task_ends, summary), dpi)
 
 
 def evenly_spaced(n: int, most: int) -> list[int]:

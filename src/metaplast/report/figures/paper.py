@@ -171,9 +171,8 @@ def _draw_task(ax: Axes, setting: Setting, task: int, color: str) -> None:
     epochs, stacks = setting_curves(setting)
     if epochs:
         spreads = _moments(over_seeds((seed, accuracies[:, task]) for seed, accuracies in stacks))
-        draw_mean(
-            ax, epochs, spreads, color, label=f"{setting.label}: {100 * float(spreads[-1].mean):.1f} % in the end"
-        )
+        last = 100 * float(spreads[-1].mean)
+        draw_mean(ax, epochs, spreads, color, label=f"{setting.label}: {last:.1f} % in the end")
 
 
 def _moments(spread: Spread) -> list[Spread]:
