@@ -253,3 +253,12 @@ def test_the_copy_in_wandb_holds_the_rows_of_metrics_and_what_the_run_came_to(sm
     named = (*wandb_workspace.CONFIG, *wandb_workspace.CONDITIONS)
     assert all(OmegaConf.select(config, name) is not None for name in named)
     assert {*wandb_workspace.SUMMARY} <= json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")).keys()
+
+
+def test_a_second_run_into_the_directory_of_a_finished_one_is_refused(
+    tmp_path: Path, small: Callable[..., DictConfig]
+) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps({"status": "completed"}), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"^run_dir={tmp_path}: expected .*, got a completed run; give another$"):
+        run(small(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
