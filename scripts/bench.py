@@ -22,10 +22,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from metaplast.atomic import check_target, write_text
+from metaplast.cli.script import OneLineParser, script, whole
 from metaplast.errors import UserError
-from metaplast.one_line_parser import OneLineParser, whole
-from metaplast.script import script
+from metaplast.io import check_target, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 Numbers = dict[str, float]

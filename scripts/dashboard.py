@@ -12,9 +12,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from metaplast.cli.script import OneLineParser, script
 from metaplast.errors import UserError
-from metaplast.one_line_parser import OneLineParser
-from metaplast.script import script
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -34,7 +33,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     arguments = parse(argv)
-    from metaplast.report.dashboard import save, specification
+    from metaplast.loggers.wandb_workspace import save, specification
 
     absent = "" if arguments.print else _absent()
     if arguments.print or absent:
@@ -47,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _absent() -> str:
     """Why there is no server to save to; empty if there is one."""
-    from metaplast.training.wandb_server import require_server
+    from metaplast.loggers.wandb import require_server
 
     try:
         require_server()

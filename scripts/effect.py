@@ -12,10 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaplast.atomic import check_target
+from metaplast.cli.script import OneLineParser, script
 from metaplast.errors import UserError
-from metaplast.one_line_parser import OneLineParser
-from metaplast.script import script
+from metaplast.io import check_target
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "outputs" / "effect"
@@ -39,7 +38,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def train(strategy: str) -> Path:
     """Run the command with its defaults, unless it has been run, and return the run's directory."""
-    from metaplast.report.runs import read_run
+    from metaplast.runs.index import read_run
 
     run_dir = RUNS / strategy
     if run_dir.is_dir() and any(run_dir.iterdir()):
@@ -58,11 +57,11 @@ def draw(directories: Sequence[Path], target: Path) -> None:
     """Draw the accuracy curves of runs side by side; UserError for a directory that holds no completed one."""
     from matplotlib.figure import Figure
 
-    from metaplast.report.caption import m_text
-    from metaplast.report.figure_style import save_figure
-    from metaplast.report.runs import read_run
-    from metaplast.report.sweep import make_sweep
-    from metaplast.report.sweep_figures import draw_setting_curves
+    from metaplast.report.aggregate import make_sweep
+    from metaplast.report.figures.style import save_figure
+    from metaplast.report.figures.sweep import draw_setting_curves
+    from metaplast.report.protocol import m_text
+    from metaplast.runs.index import read_run
 
     runs = [read_run(directory) for directory in directories]
     for run in runs:

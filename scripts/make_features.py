@@ -13,10 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaplast.atomic import check_target
+from metaplast.cli.script import OneLineParser, script
 from metaplast.errors import UserError
-from metaplast.one_line_parser import OneLineParser
-from metaplast.script import script
+from metaplast.io import check_target
 
 
 def at_least_one(text: str) -> int:
@@ -51,7 +50,7 @@ def run(arguments: argparse.Namespace) -> Path:
     import torch
 
     from metaplast.data import load_cifar10, load_cifar100, write_features
-    from metaplast.data.resnet_features import pretrained_resnet18, resnet_features
+    from metaplast.data.features import pretrained_resnet18, resnet_features
 
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda: torch finds no GPU here")

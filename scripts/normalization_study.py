@@ -14,9 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaplast.cli.script import OneLineParser, script
 from metaplast.errors import UserError
-from metaplast.one_line_parser import OneLineParser
-from metaplast.script import script
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -34,14 +33,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     arguments = parse(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a sweep may be running beside it
-    from metaplast.report.normalization import write
-    from metaplast.report.runs import find_runs
-    from metaplast.report.sweep import make_sweep
+    from metaplast.report.aggregate import make_sweep
+    from metaplast.report.figures.normalization import write_normalization
+    from metaplast.runs.index import find_runs
 
     folder = arguments.out or arguments.directories[0]
     sweep = make_sweep(find_runs(arguments.directories))
     try:
-        paths = write(folder, sweep)
+        paths = write_normalization(folder, sweep)
     except OSError as error:
         raise UserError(f"{folder} cannot be written to: {error.strerror}; give another folder by --out") from error
     if not paths:

@@ -9,9 +9,8 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaplast.atomic import check_target, write_text
-from metaplast.one_line_parser import OneLineParser
-from metaplast.script import script
+from metaplast.cli.script import OneLineParser, script
+from metaplast.io import check_target, write_text
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "plugins.md"
 
@@ -29,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(argv)
     check_target("--out", arguments.out)
     warnings.simplefilter("ignore")  # Avalanche's own, about parts of itself
-    from metaplast.analysis.plugin_table import page
+    from metaplast.testing.plugin_docs import page
 
     write_text(arguments.out, page())
     print(f"wrote {arguments.out}")

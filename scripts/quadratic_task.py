@@ -15,13 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaplast.atomic import write_text
+from metaplast.cli.script import OneLineParser, script, whole
 from metaplast.errors import UserError
-from metaplast.one_line_parser import OneLineParser, whole
-from metaplast.script import script
+from metaplast.io import write_text
 
 if TYPE_CHECKING:
-    from metaplast.analysis.quadratic_experiment import QuadraticRun
+    from metaplast.studies.quadratic_experiment import QuadraticRun
 
 Numbers = dict[str, float | int | bool]
 
@@ -68,7 +67,7 @@ def make_folder(folder: Path) -> None:
 
 def report(runs: dict[int, Numbers]) -> str:
     """Return the table of the runs, by seed, and the verdict on them."""
-    from metaplast.analysis.quadratic_experiment import RANK_CORRELATION_NEEDED, SPEED_CORRELATION_NEEDED
+    from metaplast.studies.quadratic_experiment import RANK_CORRELATION_NEEDED, SPEED_CORRELATION_NEEDED
 
     held = sum(numbers["held"] for numbers in runs.values())
     lines = [
@@ -88,9 +87,8 @@ def report(runs: dict[int, Numbers]) -> str:
 
 def save_figures(run: "QuadraticRun", folder: Path) -> list[Path]:
     """Write the three figures, and return where they are."""
-    from metaplast.analysis.quadratic_experiment import run_plane
-    from metaplast.analysis.quadratic_figures import draw_plane, draw_speed, draw_switch_cost
-    from metaplast.report.figure_style import save_figure
+    from metaplast.report.figures.style import save_figure
+    from metaplast.studies.quadratic_experiment import draw_plane, draw_speed, draw_switch_cost, run_plane
 
     figures = {"plane": draw_plane(run_plane()), "switch_cost": draw_switch_cost(run), "speed": draw_speed(run)}
     return [save_figure(folder / f"{name}.png", figure, dpi=150) for name, figure in figures.items()]
@@ -118,7 +116,7 @@ def run(arguments: argparse.Namespace) -> None:
     make_folder(arguments.out)
     # At these sizes a second thread gains nothing, and beside a busy process it spins (11 s of CPU time instead of 4).
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from metaplast.analysis.quadratic_experiment import run_random, summarize
+    from metaplast.studies.quadratic_experiment import run_random, summarize
 
     size = arguments.dimension, arguments.steps, arguments.lr
     drawn = run_random(*size, seed=arguments.seed)

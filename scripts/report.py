@@ -14,8 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaplast.one_line_parser import OneLineParser
-from metaplast.script import script
+from metaplast.cli.script import OneLineParser, script
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -35,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     arguments = parse(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a sweep may be running beside it
-    from metaplast.report.sweep_report import report_sweep
+    from metaplast.report.report import report_sweep
 
     print(f"page: {report_sweep(arguments.directories, arguments.out)}")
 

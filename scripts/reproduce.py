@@ -14,10 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from metaplast.atomic import check_target
+from metaplast.cli.script import OneLineParser, script
 from metaplast.errors import UserError
-from metaplast.one_line_parser import OneLineParser
-from metaplast.script import script
+from metaplast.io import check_target
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -52,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def reproduce(arguments: argparse.Namespace) -> int:
     """Do what the arguments ask for."""
-    from metaplast.analysis.claims import claims
-    from metaplast.analysis.results_page import is_complete
+    from metaplast.reproduction.claims import claims
+    from metaplast.reproduction.page import is_complete
 
     known = {claim.name: claim for claim in claims()}
     unknown = [name for name in arguments.names if name not in known]
@@ -111,7 +110,7 @@ def resumed(words: list[str]) -> list[str]:
     A sweep goes on by `resume=true`, a single run by its directory. Raises UserError for a directory that holds
     something, but nothing to go on from.
     """
-    from metaplast.report.runs import read_run
+    from metaplast.runs.index import read_run
 
     for word in words:
         key, _, directory = word.partition("=")
@@ -130,8 +129,8 @@ def write(outputs: Path, docs: Path) -> tuple[Path, dict[str, UserError]]:
     Returns the page, and why a claim that is complete cannot be judged: its files do not hold what it is judged by, or
     another claim that it is judged beside is missing.
     """
-    from metaplast.analysis.claims import claims
-    from metaplast.analysis.results_page import is_complete, measure, read_rows, take_pictures, write_page
+    from metaplast.reproduction.claims import claims
+    from metaplast.reproduction.page import is_complete, measure, read_rows, take_pictures, write_page
 
     rows, known = read_rows(docs), {claim.name: claim for claim in claims()}
     unread: dict[str, UserError] = {}

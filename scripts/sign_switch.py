@@ -17,14 +17,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaplast.atomic import write_text
+from metaplast.cli.script import OneLineParser, script, whole
 from metaplast.errors import UserError
-from metaplast.one_line_parser import OneLineParser, whole
-from metaplast.script import script
-from metaplast.threads import yield_cores
+from metaplast.io import write_text
+from metaplast.system import yield_cores
 
 if TYPE_CHECKING:
-    from metaplast.analysis.sign_switch import SwitchedLayer
+    from metaplast.studies.sign_flip import SwitchedLayer
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -68,10 +67,10 @@ def measure(arguments: argparse.Namespace) -> "list[SwitchedLayer]":
     import numpy as np
     import torch
 
-    from metaplast.analysis.sign_switch import CROSS_ENTROPY, batch_sizes, measure_layer, prepare
-    from metaplast.app.finished_run import load_finished_run
     from metaplast.nn import TaskCrossEntropy, hidden_weights
     from metaplast.scenarios import task_tensors
+    from metaplast.studies.sign_flip import CROSS_ENTROPY, batch_sizes, measure_layer, prepare
+    from metaplast.training.finished_run import load_finished_run
 
     torch.set_num_threads(arguments.threads)
     run = load_finished_run(arguments.run_dir, arguments.data_dir)
@@ -123,8 +122,8 @@ def table(layers: "Sequence[SwitchedLayer]") -> str:
 
 def save(arguments: argparse.Namespace, layers: "Sequence[SwitchedLayer]", folder: Path) -> list[Path]:
     """Write the figure, the table of bins and the numbers, and return where they are; what is undefined is null."""
-    from metaplast.analysis.sign_switch_figures import draw_sign_switch
-    from metaplast.report.figure_style import save_figure
+    from metaplast.report.figures.style import save_figure
+    from metaplast.studies.sign_flip import draw_sign_switch
 
     picture, bins, numbers = (folder / f"sign_switch.{suffix}" for suffix in ("png", "csv", "json"))
     title = f"The larger a hidden weight, the dearer its switch?   {arguments.run_dir}"

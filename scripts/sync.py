@@ -13,9 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from metaplast.cli.script import OneLineParser, script
 from metaplast.errors import UserError
-from metaplast.one_line_parser import OneLineParser
-from metaplast.script import script
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -32,9 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status: 1 if a run could not be uploaded, 2 if none could even be tried."""
     arguments = parse(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a sweep may be running beside it
-    from metaplast.report.runs import find_runs
-    from metaplast.training.wandb_server import require_server
-    from metaplast.training.wandb_sync import upload, why_not
+    from metaplast.loggers.wandb import require_server
+    from metaplast.loggers.wandb_offline import upload, why_not
+    from metaplast.runs.index import find_runs
 
     runs = [(run, why_not(run)) for run in find_runs(arguments.directories)]
     if any(reason is None for _, reason in runs):

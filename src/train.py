@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metaplast.app.command import command
+from metaplast.cli.main import command
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -18,7 +18,7 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 def train(config: "DictConfig", run_dir: Path) -> dict[str, Any]:
     """Build what `config` names, fit it, and report in `run_dir`; return the summary."""
-    from metaplast.app.run import run  # 12 s of imports, which a wrong setting never pays
+    from metaplast.cli.run import run  # 12 s of imports, which a wrong setting never pays
 
     return run(config, run_dir)
 

@@ -17,7 +17,7 @@ HEAVY = {"pytorch_lightning", "avalanche", "torchmetrics", "torchvision", "hydra
         "metaplast.nn, metaplast.optim",
         "metaplast.metrics",
         "metaplast.data, metaplast.scenarios",
-        "metaplast.app.command, metaplast.app.help",
+        "metaplast.cli.main, metaplast.config.help",
     ],
 )
 def test_a_room_loads_none_of_the_heavy_libraries_it_does_not_need(modules: str) -> None:

@@ -1,13 +1,79 @@
-"""The real data sets, in the repository's `data/` (fetched if they are not there), are what was published."""
+"""IDX files are read as what was written, and anything else is refused.
 
+The real data sets, in the repository's `data/` (fetched if they are not there), are what was published.
+"""
+
+import gzip
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from metaplast.data import load_fashion_mnist, load_mnist
+from metaplast.data.mnist import read_idx
+from metaplast.errors import UserError
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, dtype=">u4").tobytes() + array.tobytes()
+
+
+@given(shape=st.lists(st.integers(1, 300), min_size=1, max_size=2), zipped=st.booleans())
+def test_what_is_written_is_read_back_plain_or_gzipped(
+    tmp_path_factory: pytest.TempPathFactory, shape: list[int], zipped: bool
+) -> None:
+    array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    content = idx_bytes(array)
+    path = tmp_path_factory.mktemp("idx") / "images"
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    tensor = read_idx(path, hashlib.sha256(content).hexdigest())
+    assert tensor.dtype == torch.uint8
+    assert torch.equal(tensor, torch.from_numpy(array))
+
+
+GOOD = idx_bytes(np.arange(6, dtype=np.uint8).reshape(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (b"", "starts with nothing"),
+        (b"\0\0", "not an IDX file"),
+        (b"<html>not here</html>", "not an IDX file"),
+        (b"\0\0\x0d" + GOOD[3:], "not an IDX file"),  # floats
+        (GOOD[:3] + b"\0", "not an IDX file"),
+        (GOOD[:9], "not an IDX file"),
+        (GOOD[:-1], "2 x 3 elements, 5 bytes"),
+        (GOOD + b"\0", "2 x 3 elements, 7 bytes"),
+        (gzip.compress(GOOD, mtime=0)[:-9], "cannot be read"),
+        (gzip.compress(GOOD, mtime=0)[:12] + b"\xff" * 20, "cannot be read"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line_that_names_it(tmp_path: Path, content: bytes, text: str) -> None:
+    path = tmp_path / "train-images"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=text) as refusal:
+        read_idx(path)
+    assert str(path) in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("bit", range(0, 8 * len(GOOD), 5))
+def test_any_flipped_bit_is_caught_by_the_hash(tmp_path: Path, bit: int) -> None:
+    content = bytearray(GOOD)
+    content[bit // 8] ^= 1 << (bit % 8)
+    path = tmp_path / "images"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="not the file expected"):
+        read_idx(path, hashlib.sha256(GOOD).hexdigest())
+    assert path.read_bytes() == content  # said, not deleted
+
 
 DATA_DIR = Path(__file__).parents[2] / "data"
 Load = Callable[[Path, bool], tuple[Tensor, Tensor]]

@@ -14,11 +14,11 @@ from matplotlib.lines import Line2D
 from omegaconf import OmegaConf
 
 from metaplast.errors import UserError
-from metaplast.report.experiment_figures import write_experiment_figures
-from metaplast.report.normalization_figures import draw_normalization
+from metaplast.report.aggregate import make_sweep
+from metaplast.report.figures.normalization import draw_normalization
+from metaplast.report.figures.paper import write_experiment_figures
 from metaplast.report.normalization_study import Measured, arm, inside, study, to_csv, to_markdown
-from metaplast.report.runs import find_runs
-from metaplast.report.sweep import make_sweep
+from metaplast.runs.index import find_runs
 
 DIAGNOSTICS = """epoch,task,epoch_in_task,window/act1,logits_std,hidden_mean/layer1,hidden_max/layer1,kept/layer1,\
 first_steps/layer1,last_steps/layer1

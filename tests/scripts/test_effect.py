@@ -63,7 +63,7 @@ def test_a_completed_run_is_not_run_again_and_another_is_left_alone(
 
 
 def test_all_tasks_at_once_have_no_ends(effect: ModuleType, run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from metaplast.report import sweep_figures
+    from metaplast.report.figures import sweep as sweep_figures
 
     drawn: list[Sequence[float]] = []
     draw_curves = sweep_figures.draw_curves  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import torch
 from torchvision.models import resnet18
 
 from metaplast.data import load_cifar10, read_features
-from metaplast.data.resnet_features import pretrained_resnet18, resnet_features
+from metaplast.data.features import pretrained_resnet18, resnet_features
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from metaplast.report import read_matrix_csv, read_metrics
-from metaplast.report.metrics_csv import accuracies
+from metaplast.runs.tables import accuracies
 
 ROOT = Path(__file__).parents[2]
 

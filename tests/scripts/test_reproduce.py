@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from metaplast.errors import UserError
-from metaplast.journal import Job, Journal
+from metaplast.runs.journal import Job, Journal
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from metaplast.nn import bnn
-from metaplast.training.checkpoint_file import write_checkpoint
+from metaplast.training.checkpoint import write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "sign_switch.py"

@@ -8,7 +8,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 
-from metaplast.app.check import check
+from metaplast.config.validate import check
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "conf" / "hparams_search").glob("*.yaml"))

@@ -9,9 +9,14 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EWCPlugin, LwFPlugin, ReplayPlugin
 from torch import nn
 
-from metaplast.analysis import two_loops
-from metaplast.analysis.plugin_table import CASES, OURS, Case, plain
-from metaplast.analysis.two_loops import (
+from metaplast.errors import UserError
+from metaplast.nn import bnn
+from metaplast.scenarios import Scenario
+from metaplast.strategies.bridge import Bridge
+from metaplast.strategies.compat import EVENTS
+from metaplast.strategies.plugins.ewc import EWC
+from metaplast.testing import avalanche_parity as two_loops
+from metaplast.testing.avalanche_parity import (
     EPOCHS,
     LR,
     N_TASKS,
@@ -20,14 +25,9 @@ from metaplast.analysis.two_loops import (
     through_avalanche,
     through_bridge,
 )
-from metaplast.errors import UserError
-from metaplast.nn import bnn
-from metaplast.scenarios import Scenario
-from metaplast.strategies.bridge import Bridge
-from metaplast.strategies.ewc import EWC
-from metaplast.strategies.wishes import EVENTS
+from metaplast.testing.plugin_docs import CASES, OURS, Case, plain
 from metaplast.training.learner import Learner
-from metaplast.training.schedule import Schedule
+from metaplast.training.task_schedule import Schedule
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Avalanche's, about parts of itself and of NumPy

@@ -10,15 +10,15 @@ from avalanche.training.plugins import EWCPlugin
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor, nn
 
-from metaplast.analysis import two_loops
-from metaplast.analysis.plugin_table import OURS
-from metaplast.analysis.two_loops import Plugins, difference, small_digits
 from metaplast.errors import UserError
 from metaplast.nn import bnn
 from metaplast.scenarios import Scenario
-from metaplast.strategies.mas import MAS
-from metaplast.strategies.rwalk import RWalk
-from metaplast.training.checkpoint_io import SafeCheckpointIO
+from metaplast.strategies.plugins.mas import MAS
+from metaplast.strategies.plugins.rwalk import RWalk
+from metaplast.testing import avalanche_parity as two_loops
+from metaplast.testing.avalanche_parity import Plugins, difference, small_digits
+from metaplast.testing.plugin_docs import OURS
+from metaplast.training.checkpoint import SafeCheckpointIO
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*"),  # Lightning's, about torch

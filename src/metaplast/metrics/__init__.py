@@ -5,8 +5,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from metaplast.metrics.flips import SignFlips, positive_signs
-from metaplast.metrics.transfer import average_accuracy, backward_transfer, forgetting, forward_transfer
+from metaplast.metrics.continual import average_accuracy, backward_transfer, forgetting, forward_transfer
+from metaplast.metrics.sign_flips import SignFlips, positive_signs
 
 if TYPE_CHECKING:
     from metaplast.metrics.accuracy_matrix import AccuracyMatrix

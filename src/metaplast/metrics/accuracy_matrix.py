@@ -3,7 +3,7 @@
 R[i, j] is the test accuracy on task j after training on task i, a fraction; NaN where it was not measured. R is square,
 but for stream learning: the parts of one data set share one test, so that there is a single column. What is kept are
 counts of correct answers and of samples, which add up over batches and over processes; the figures of R are pure
-functions in `metaplast.metrics.transfer`. Importing this file imports torchmetrics (seconds); those functions do not.
+functions in `metaplast.metrics.continual`. Importing this file imports torchmetrics (seconds); those functions do not.
 """
 
 from __future__ import annotations

@@ -16,13 +16,11 @@ from torch import Tensor
 
 from metaplast.errors import UserError
 from metaplast.metrics import average_accuracy
-from metaplast.metrics.retention import last_plasticity, plasticity, retention
-from metaplast.report.caption import m_text
-from metaplast.report.matrix_csv import read_matrix_csv
-from metaplast.report.metrics_csv import read_metrics
-from metaplast.report.over_seeds import numbers, over_seeds, percent
-from metaplast.report.runs import Run, natural_order
-from metaplast.report.sweep import varying
+from metaplast.metrics.continual import last_plasticity, plasticity, retention
+from metaplast.report.aggregate import numbers, over_seeds, percent, varying
+from metaplast.report.protocol import m_text
+from metaplast.runs.index import Run, natural_order
+from metaplast.runs.tables import read_matrix_csv, read_metrics
 
 REFERENCE = "reference"
 CHANGES = {
@@ -103,7 +101,7 @@ def study(runs: Sequence[Run]) -> list[Measured]:
 def inside(run_dir: Path) -> dict[str, float]:
     """What a run's diagnostics and metrics come to; empty where they were not asked for.
 
-    ACT and LAYER as in :class:`metaplast.training.diagnostics.Diagnostics`:
+    ACT and LAYER as in :class:`metaplast.training.callbacks.diagnostics.Diagnostics`:
 
     - `window/ACT`, `logits_std`: means over all epochs.
     - `hidden_mean/LAYER`, `hidden_max/LAYER`, `kept/LAYER`: at the end.

@@ -1,28 +1,33 @@
-"""The page of a sweep: one HTML file with its figures, settings and runs, that needs no network and no other file.
+"""A figure as SVG that stands in an HTML page: text in the page's font, colours for light and for dark paper.
+
+The page of a sweep: one HTML file with its figures, settings and runs, that needs no network and no other file.
 
 `templates/sweep.html` lays it out, and takes in `sweep.css` and `sweep.js` beside it. Links lead to the files of the
 runs, by their place seen from the page.
 """
 
+import colorsys
+import io
 import os
+import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import matplotlib
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from metaplast.atomic import write_text
-from metaplast.report.caption import scores
-from metaplast.report.conditions import common, conditions
-from metaplast.report.inline_svg import inline_svg
-from metaplast.report.over_seeds import percent
-from metaplast.report.runs import Run
-from metaplast.report.sweep import Setting, Sweep, text
-from metaplast.report.sweep_figures import (
+from metaplast.io import write_text
+from metaplast.report.aggregate import Setting, Sweep, percent, text
+from metaplast.report.console import heat
+from metaplast.report.figures.sweep import (
     CURVES_SIZE,
     SCORE_AXES,
     draw_score,
@@ -32,8 +37,62 @@ from metaplast.report.sweep_figures import (
     score_height,
     shown,
 )
-from metaplast.report.sweep_table import SCORES, best, seconds
-from metaplast.report.terminal import heat
+from metaplast.report.protocol import common, conditions, scores
+from metaplast.report.tables import SCORES, best, seconds
+from metaplast.runs.index import Run
+
+INK = "#222222"
+STYLE: Any = {  # matplotlib types its settings by the name of each
+    "svg.fonttype": "none",
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+}
+"""No paper of its own; ink that can be told from the black and white on a heat map, which stay as they are."""
+COLOUR = re.compile(r"(?<=: )#[0-9a-f]{6}\b")
+LONG_NUMBER = re.compile(r"(?<=\d\.\d{3})\d+")
+
+
+def inline_svg(name: str, about: str, size: tuple[float, float], draw: Callable[[Axes], object]) -> Markup:
+    """Draw one pair of axes, and return the picture as an `<svg>` element.
+
+    Args:
+        name: unlike that of any other picture on the page; its identifiers begin with it.
+        about: what the picture shows, for those who do not see it.
+        size: width and height in inches.
+        draw: draws on the axes it is given.
+    """
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.add_subplot())
+        target = io.StringIO()
+        figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = target.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<(metadata|style)\b.*?</\1>|font-family: [^;\"]*; ?", "", svg, flags=re.DOTALL)  # the page's hold
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = re.sub(r"(url\(|href=\")#", rf"\1#{name}-", svg)
+    svg = COLOUR.sub(lambda match: for_both_papers(match[0]), LONG_NUMBER.sub("", svg))
+    return Markup(f'<svg role="img" aria-label="{escape(about)}" {svg.removeprefix("<svg ").strip()}')
+
+
+def for_both_papers(colour: str) -> str:
+    """Return a colour that is the given one on light paper, and one as easily seen on dark paper.
+
+    Greys change sides, so that faint stays faint; other colours are lightened where they are dark. White and black,
+    which stand on coloured cells, stay.
+
+    >>> for_both_papers("#e6e6e6"), for_both_papers("#0d0887"), for_both_papers("#ffffff")
+    ('light-dark(#e6e6e6,#333333)', 'light-dark(#0d0887,#908bf8)', '#ffffff')
+    """
+    if colour in ("#ffffff", "#000000"):
+        return colour
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)))
+    on_dark = 0.92 - 0.8 * lightness if saturation < 0.05 else max(lightness, 0.9 - 0.5 * lightness)
+    rgb = colorsys.hls_to_rgb(hue, on_dark, saturation)
+    return f"light-dark({colour},#{''.join(f'{round(255 * part):02x}' for part in rgb)})"
+
 
 FACTS = {
     "strategy": "strategy",

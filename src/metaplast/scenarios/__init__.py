@@ -1,15 +1,12 @@
 """Streams of tasks as Avalanche benchmarks, and the tensors behind them."""
 
+from metaplast.scenarios.base import Scenario, first_tasks, hold_out, task_tensors
 from metaplast.scenarios.features import cifar10_features, cifar100_features
-from metaplast.scenarios.first_tasks import first_tasks
-from metaplast.scenarios.held_out import hold_out
-from metaplast.scenarios.mnist_usps import mnist_usps
 from metaplast.scenarios.permuted import permuted_digits, permuted_fashion_mnist, permuted_mnist
 from metaplast.scenarios.rotated import rotated_mnist
-from metaplast.scenarios.scenario import Scenario, task_tensors
+from metaplast.scenarios.sequence import mnist_usps, whole_datasets
 from metaplast.scenarios.split import split_digits, split_fashion_mnist, split_mnist
 from metaplast.scenarios.stream import cifar10_stream, digits_stream, fashion_mnist_stream
-from metaplast.scenarios.whole import whole_datasets
 
 __all__ = [
     "Scenario",

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from metaplast.config.arguments import check_divides, check_true_or_false, check_word
 from metaplast.data import SCALES, TaskTensors, normalize_rows, read_features, split_by_class
 from metaplast.errors import UserError
-from metaplast.scenarios.arguments import check_divides, check_true_or_false, check_word
-from metaplast.scenarios.scenario import Scenario
+from metaplast.scenarios.base import Scenario
 
 VEHICLES_AND_ANIMALS = ((0, 1, 8, 9), (2, 3, 4, 5, 6, 7))
 """CIFAR-10's vehicles (airplane, automobile, ship, truck), then its animals."""

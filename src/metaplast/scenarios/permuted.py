@@ -10,9 +10,9 @@ from pathlib import Path
 
 from torch.nn.functional import pad
 
+from metaplast.config.arguments import check_whole
 from metaplast.data import TaskTensors, load_digits, load_fashion_mnist, load_mnist, random_permutation
-from metaplast.scenarios.arguments import check_whole
-from metaplast.scenarios.scenario import Scenario
+from metaplast.scenarios.base import Scenario
 
 _N_CLASSES = 10
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from metaplast.config.arguments import check_whole
 from metaplast.data import TaskTensors, load_mnist, rotate
 from metaplast.errors import UserError
-from metaplast.scenarios.arguments import check_whole
-from metaplast.scenarios.scenario import Scenario
+from metaplast.scenarios.base import Scenario
 
 _N_CLASSES = 10
 

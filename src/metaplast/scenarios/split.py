@@ -11,9 +11,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from metaplast.config.arguments import check_divides, check_word
 from metaplast.data import TaskTensors, load_digits, load_fashion_mnist, load_mnist, split_by_class
-from metaplast.scenarios.arguments import check_divides, check_word
-from metaplast.scenarios.scenario import Scenario
+from metaplast.scenarios.base import Scenario
 
 INCREMENTAL = ("class", "task")
 _N_CLASSES = 10

@@ -12,6 +12,7 @@ from typing import get_args
 
 from torch import Tensor
 
+from metaplast.config.arguments import check_whole, check_word
 from metaplast.data import (
     Augmentation,
     TaskTensors,
@@ -20,8 +21,7 @@ from metaplast.data import (
     load_fashion_mnist,
     random_permutation,
 )
-from metaplast.scenarios.arguments import check_whole, check_word
-from metaplast.scenarios.scenario import Scenario
+from metaplast.scenarios.base import Scenario
 
 _N_CLASSES = 10
 

@@ -56,9 +56,8 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from metaplast.errors import UserError
-from metaplast.strategies.plugin_batches import PluginBatches
-from metaplast.strategies.view import Learner, StrategyView
-from metaplast.strategies.wishes import refuse_unmet, waits_for
+from metaplast.strategies.adapter import Learner, StrategyView
+from metaplast.strategies.compat import PluginBatches, refuse_unmet, waits_for
 
 BOUNDARY_EVENTS = (
     "before_training",

@@ -24,10 +24,9 @@ from metaplast.errors import UserError
 from metaplast.metrics import AccuracyMatrix
 from metaplast.nn import BatchNorm, TaskCrossEntropy, select_task, set_population_statistics, store_task
 from metaplast.optim import parameter_groups
-from metaplast.training.batches import Batch, TestBatches
-from metaplast.training.random_state import random_state, set_random_state
-from metaplast.training.schedule import Schedule
-from metaplast.training.stream import StreamDataModule
+from metaplast.training.checkpoint import random_state, set_random_state
+from metaplast.training.datamodule import Batch, StreamDataModule, TestBatches
+from metaplast.training.task_schedule import Schedule
 
 if TYPE_CHECKING:
     from metaplast.strategies.bridge import Bridge

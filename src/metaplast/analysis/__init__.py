@@ -1,1 +1,0 @@
-"""Studies that train no network on tasks: the quadratic binary problem."""

@@ -1,1 +1,0 @@
-"""The command: compose, check and refuse a configuration; run it; say what went wrong."""

@@ -1,1 +1,0 @@
-"""Searching for the settings that keep most: a Hydra sweeper that asks an Optuna study what to try."""

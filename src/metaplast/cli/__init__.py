@@ -1,0 +1,1 @@
+"""The command: from the arguments to an exit status."""

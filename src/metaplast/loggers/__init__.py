@@ -1,0 +1,1 @@
+"""Where the rows of a run go: metrics.csv and W&B."""

@@ -1,0 +1,63 @@
+"""What every logger can do, and the logger that does nothing."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from torch import Tensor
+
+from metaplast.runs.tables import matrices
+
+if TYPE_CHECKING:
+    from pytorch_lightning.loggers import WandbLogger
+
+Row = dict[str, float | int]
+
+
+class Sink(Protocol):
+    """Something that keeps rows."""
+
+    def write(self, row: Row) -> None:
+        """Keep the row of one measured epoch."""
+
+    def after_task(self, task: int, R: Tensor) -> None:
+        """Keep the accuracy matrix (T, T) as it is after `task`."""
+
+
+def replay(rows: Sequence[Row], sink: Sink, epochs_per_task: int, n_tasks: int) -> None:
+    """Give the rows of an earlier session, and the matrix after each of its tasks, to `sink`, as the recorder did."""
+    for row, R in zip(rows, matrices(rows, n_tasks), strict=True):
+        sink.write(row)
+        if row["epoch_in_task"] == epochs_per_task:
+            sink.after_task(int(row["task"]), R)
+
+
+class NoRun:
+    """A run that is recorded nowhere but in its directory."""
+
+    view_command: str | None = None
+    """Shows the run in the terminal, live or later, without a server."""
+    sync_command: str | None = None
+    """Uploads the run; None where that is done already."""
+
+    @property
+    def logger(self) -> "WandbLogger | Literal[False]":
+        """For `Trainer(logger=…)`: what a LightningModule logs by itself goes to the same run."""
+        return False
+
+    def watch(self, weights: Mapping[str, Tensor]) -> None:
+        """Add histograms of these hidden weights, by layer, to every row from now on."""
+
+    def write(self, row: Mapping[str, float | int]) -> None:
+        """Keep the row of a measured epoch."""
+
+    def after_task(self, task: int, R: Tensor) -> None:
+        """Keep the accuracy matrix (T, T) or (T, 1) as it is after `task`, and its figures over the tasks so far."""
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Keep what the run came to."""
+
+    def model(self, metadata: Mapping[str, Any]) -> None:
+        """Keep the model as it is now: `MODEL_FILES`, which have to be there, with a few values to find it by."""
+
+    def finish(self, exit_code: int = 0) -> None:
+        """End the run, as failed unless the exit code is 0. Call it whatever happens; a second call does nothing."""

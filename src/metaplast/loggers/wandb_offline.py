@@ -1,0 +1,313 @@
+"""A .wandb file, read and written: the records of a run in the order in which W&B's process got them.
+
+W&B ships no Python reader. The file is a log as LevelDB writes it: a header of 7 bytes, then blocks of 32 KiB with
+fragments of records, each behind its CRC-32, length and place in its record; a record is a protobuf message. A killed
+process leaves out the last blocks, so the records read are a beginning of those that there were.
+
+The recording of a killed run, made whole: what W&B kept of it, and then what its directory alone still knows.
+
+W&B's process writes a block at a time, so a kill costs the last rows, and a short run all of them. Every row is in
+metrics.csv. Whoever recorded the run records it once more, from the files of its directory; of that, what the recording
+lacks is appended to it. Only the histograms of the hidden weights of those rows are gone.
+
+Recordings that were made offline go to the W&B server: each run once, with every row that it measured.
+
+A recording that was cut is completed first, in a copy that lives as long as the upload. What was uploaded is marked the
+way `wandb sync` marks it, so that neither of the two does it again.
+"""
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+
+from metaplast.errors import UserError
+from metaplast.io import atomic_path
+from metaplast.runs.index import Run
+from metaplast.runs.tables import accuracies, read_metrics
+
+Record = Any
+"""A `Record` message of W&B's protobuf, which has no types."""
+
+HEADER = b":W&B\xe1\xbe\x00"
+BLOCK = 32 * 1024
+FRAGMENT = struct.Struct("<IHB")
+"""CRC-32, length and place of a fragment, before its bytes."""
+WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
+"""Places of a fragment in its record."""
+
+
+def read_records(source: Path) -> list[Record]:
+    """Read the whole records of a .wandb file, up to where a killed writer left off; none from an empty file.
+
+    Raises:
+        UserError: if the file cannot be read or is no .wandb file.
+    """
+    from wandb.proto import wandb_internal_pb2 as messages
+
+    try:
+        log = source.read_bytes()
+    except OSError as error:
+        raise UserError(f"W&B: {source} cannot be read: {error}") from error
+    if not HEADER.startswith(log[: len(HEADER)]):
+        raise UserError(f"W&B: {source} is no .wandb file")
+    parse = messages.Record.FromString  # type: ignore[attr-defined]  # made while it is imported
+    return [parse(message) for message in _messages(log)]
+
+
+def write_records(target: Path, records: Sequence[Record]) -> None:
+    """Write records as a .wandb file, whole or not at all."""
+    log = bytearray(HEADER)
+    for record in records:
+        _append(log, record.SerializeToString())
+    with atomic_path(target) as temporary:
+        temporary.write_bytes(log)
+
+
+def kind(record: Record) -> str:
+    """What a record is about: `run`, `history`, `summary`, `exit` and so on."""
+    return str(record.WhichOneof("record_type"))
+
+
+def _messages(log: bytes) -> Iterator[bytes]:
+    position, message = len(HEADER), b""
+    while position + FRAGMENT.size <= len(log):
+        left = BLOCK - position % BLOCK
+        if left < FRAGMENT.size:  # too little for a fragment: zeros
+            position += left
+            continue
+        checksum, length, place = FRAGMENT.unpack_from(log, position)
+        position += FRAGMENT.size
+        fragment = log[position : position + length]
+        position += length
+        if not WHOLE <= place <= LAST or checksum != _checksum(place, fragment):
+            return
+        message = fragment if place in (WHOLE, FIRST) else message + fragment
+        if place in (WHOLE, LAST):
+            yield message
+
+
+def _append(log: bytearray, message: bytes) -> None:
+    begun = False
+    while True:
+        left = BLOCK - len(log) % BLOCK
+        if left < FRAGMENT.size:
+            log += bytes(left)
+            continue
+        fragment, message = message[: left - FRAGMENT.size], message[left - FRAGMENT.size :]
+        place = (MIDDLE if begun else FIRST) if message else (LAST if begun else WHOLE)
+        log += FRAGMENT.pack(_checksum(place, fragment), len(fragment), place) + fragment
+        if not message:
+            return
+        begun = True
+
+
+def _checksum(place: int, fragment: bytes) -> int:
+    return zlib.crc32(fragment, zlib.crc32(bytes([place])))
+
+
+APPENDED = ("metric", "config", "files", "artifact", "history", "summary", "exit")
+"""Kinds of records that a recording can be continued with; the others say where and with what it was made."""
+END_SECONDS = 20.0
+CLOCKS = ("_step", "_runtime", "_timestamp", "_wandb")
+"""What W&B counts and times by itself; of a recording made afterwards it is wrong."""
+DEFAULTS: dict[str, Any] = {
+    "project": "metaplast",
+    "entity": None,
+    "group": None,
+    "run_name": None,
+    "tags": [],
+    "notes": None,
+}
+
+
+def is_whole(records: Sequence[Record], run: Run) -> bool:
+    """Whether a recording came to its end and holds every row of metrics.csv."""
+    rows = {("epoch", row["epoch"]) for row in _rows(run)}
+    return bool(records) and kind(records[-1]) == "exit" and rows <= {row_key(record) for record in records}
+
+
+def make_whole(recording: Path, run: Run, folder: Path) -> Path:
+    """Write to `folder` a copy of `recording`, a .wandb file of `run`, with all that it lacks; return its path.
+
+    The copy bears the id of the run; the recording stays as it is.
+
+    Raises:
+        UserError: if the recording or the files of the run cannot be read.
+    """
+    rebuilt = _record_anew(run, folder / "rebuilt", run_id=recording.stem.removeprefix("run-"))
+    copy = folder / recording.parent.name / recording.name
+    write_records(copy, continued(read_records(recording), read_records(rebuilt)))
+    for source in (recording, rebuilt):
+        if (source.parent / "files").is_dir():
+            shutil.copytree(source.parent / "files", copy.parent / "files", dirs_exist_ok=True)
+    return copy
+
+
+def continued(recorded: Sequence[Record], rebuilt: Sequence[Record]) -> list[Record]:
+    """Records of a cut recording, then those of a whole one of the same run from behind the last row that both have."""
+    if not any(kind(record) == "run" for record in recorded):
+        return list(rebuilt)
+    known = {row_key(record) for record in recorded} - {None}
+    last = max((i for i, record in enumerate(rebuilt) if row_key(record) in known), default=-1)
+    rows = [record for record in recorded if kind(record) == "history"]
+    clocks = {item: value for item, value in _items(rows[-1]).items() if item in CLOCKS} if rows else {}
+    step = rows[-1].history.step.num if rows else -1
+    kept = [record for record in recorded if kind(record) != "exit"]
+    for record in rebuilt[last + 1 :]:
+        if kind(record) not in APPENDED:
+            continue
+        appended = type(record).FromString(record.SerializeToString())
+        if kind(record) == "history":
+            step += 1
+            appended.history.step.num = step
+            _set_clocks(appended.history.item, clocks | {"_step": str(step)})
+        elif kind(record) == "summary":
+            _set_clocks(appended.summary.update, {})
+        elif kind(record) == "exit":
+            appended.exit.runtime = int(float(clocks.get("_runtime", 0)))
+        kept.append(appended)
+    for number, record in enumerate(kept, start=1):
+        record.num = number
+    return kept
+
+
+def row_key(record: Record) -> tuple[str, float] | None:
+    """Which row of ours a record is: that of an epoch, that after a task, or the tables; None if it is none of ours."""
+    items = _items(record) if kind(record) == "history" else {}
+    if "epoch_in_task" in items:
+        return "epoch", float(items["epoch"])
+    if "accuracy_matrix" in items:
+        return "task", float(items["task"])
+    return ("tables", 0.0) if "accuracy_table" in items else None
+
+
+def wait_for_end(recording: Path) -> None:
+    """Wait until the recording of a run that was finished is on the disk, which W&B's process writes in its own time.
+
+    Raises:
+        UserError: if it has no end after `END_SECONDS`.
+    """
+    deadline = time.monotonic() + END_SECONDS
+    while not (records := read_records(recording)) or kind(records[-1]) != "exit":
+        if time.monotonic() > deadline:
+            raise UserError(f"W&B: {recording} has no end {END_SECONDS:g} s after it was finished")
+        time.sleep(0.02)
+
+
+def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
+    # With torch: seconds, which a recording that is whole need not pay.
+    from metaplast.loggers.base import replay
+    from metaplast.loggers.wandb import open_run
+    from metaplast.runs.tables import n_trained
+
+    config: dict[str, Any] = yaml.safe_load(run.config) or {}
+    if not {"logger", "scenario", "epochs_per_task"} <= config.keys():
+        raise UserError("its config.yaml does not say what was run")
+    settings = DEFAULTS | config["logger"] | {"name": "wandb", "mode": "offline"}
+    labels = {"name": run.path.name, **run.summary.get("wandb", {})}
+    recording = open_run(settings, folder, config, run_id=run_id, **labels)
+    rows = _rows(run)
+    n_tasks = n_trained(config, len(accuracies(rows[0])) if rows else 0)
+    replay(rows, recording, config["epochs_per_task"], n_tasks)
+    recording.summary({**run.summary, "status": run.status})
+    recording.finish(exit_code=0 if run.completed else 1)
+    (rebuilt,) = (folder / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")
+    wait_for_end(rebuilt)
+    return rebuilt
+
+
+def _rows(run: Run) -> list[dict[str, float]]:
+    metrics = run.path / "metrics.csv"
+    return read_metrics(metrics) if metrics.exists() else []
+
+
+def _items(record: Record) -> dict[str, str]:
+    """The values of a row, as JSON, by name; of what has parts, that of one part."""
+    return {_name(item): item.value_json for item in record.history.item}
+
+
+def _name(item: Any) -> str:
+    return str(item.key or item.nested_key[0])
+
+
+def _set_clocks(items: Any, clocks: Mapping[str, str]) -> None:
+    kept = [item for item in items if _name(item) not in CLOCKS]
+    del items[:]
+    items.extend(kept)
+    for name, value in clocks.items():
+        items.add(nested_key=[name], value_json=value)
+
+
+OFFLINE = "offline-run-"
+
+
+def why_not(run: Run) -> str | None:
+    """Why there is nothing of `run` to upload; None if there is."""
+    recording = newest_recording(run.path)
+    if recording is None:
+        return "W&B did not record it"
+    if run.status == "running":
+        return "still running"
+    if not recording.parent.name.startswith(OFFLINE):
+        return f"recorded online; if that was cut: wandb sync --include-online {recording.parent}"
+    return "uploaded before" if marker(recording).exists() else None
+
+
+def upload(run: Run) -> str:
+    """Upload the newest recording of `run`, completed if it has to be, and say what was done.
+
+    A run that was resumed is recorded anew from its first row, so that its newest recording holds the earlier ones.
+
+    Raises:
+        UserError: if the recording cannot be read, or the server does not take it; it can be tried again.
+    """
+    recording = newest_recording(run.path)
+    assert recording is not None, "why_not says so"
+    try:
+        with TemporaryDirectory(prefix=".sync-", dir=recording.parents[1]) as folder:
+            whole = is_whole(read_records(recording), run)
+            _wandb_sync(_copy(recording, Path(folder)) if whole else make_whole(recording, run, Path(folder)))
+        marker(recording).touch()
+    except OSError as error:
+        raise UserError(f"cannot be uploaded: {error}") from error
+    return "uploaded" if whole else "uploaded, completed from the files of its directory"
+
+
+def newest_recording(run_dir: Path) -> Path | None:
+    """The .wandb file of the recording of a run that was begun last; None if there is none."""
+    found = run_dir.glob("wandb/*run-*-*/run-*.wandb")
+    return max(found, key=lambda path: path.parent.name.removeprefix(OFFLINE).removeprefix("run-"), default=None)
+
+
+def marker(recording: Path) -> Path:
+    """The file beside a recording that tells `wandb sync`, too, that it is uploaded."""
+    return recording.with_suffix(".wandb.synced")
+
+
+def _copy(recording: Path, folder: Path) -> Path:
+    """A copy of a recording with its files. W&B notes beside what it uploads that it did, whether or not it did."""
+    shutil.copytree(
+        recording.parent, folder / recording.parent.name, ignore=shutil.ignore_patterns("logs", "*.wandb.*")
+    )
+    return folder / recording.parent.name / recording.name
+
+
+def _wandb_sync(recording: Path) -> None:
+    command = [sys.executable, "-m", "wandb", "sync", str(recording)]
+    environment = {"WANDB_ERROR_REPORTING": "false", **os.environ}
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    # Its exit status is 0 and its marker is set whatever the server answered; only its words tell.
+    failures = [line for line in lines if " ERROR " in line]
+    if failures or not marker(recording).exists():
+        raise UserError(f"W&B: {[*failures, *lines[-1:], f'wandb sync ended with status {done.returncode}'][0]}")

@@ -1,0 +1,1 @@
+"""Searches over hyperparameters: Hydra sweepers that choose their jobs as they go."""

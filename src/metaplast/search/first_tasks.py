@@ -1,0 +1,134 @@
+"""The Hydra sweeper behind `hparams=first_tasks`: m is chosen before the stream has been seen, as one would have to.
+
+every m tried     first tasks, trained without and tested on their validation data
+the chosen m      whole stream, all training data, tested on the test data
+(hindsight)       the same for the other ones, to say what the choice has cost
+"""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf
+
+from metaplast.config.overrides import key_of
+from metaplast.config.validate import n_layers, shown
+
+M = float | list[float]
+
+
+class FirstTasks(Sweeper):
+    """Chooses m, for each combination of whatever else is swept (seeds, as a rule), and trains with it."""
+
+    config: DictConfig
+    hydra_context: HydraContext
+    launcher: Launcher
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Take what Hydra hands over, and make the launcher."""
+        from hydra.core.plugins import Plugins
+
+        # The jobs are plain runs, which know nothing of this sweeper.
+        config.hydra.overrides.hydra.append("hydra.mode=MULTIRUN")
+        self.config, self.hydra_context = config, hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[JobReturn]:
+        """Choose, train, and report in the directory of the sweep. Raises the error of the first job that failed."""
+        settings = self.config.first_tasks
+        tried = candidates(
+            OmegaConf.to_container(settings.candidates, resolve=True),  # type: ignore[arg-type]
+            n_layers(self.config) if settings.per_layer else 1,
+            settings.n_trials,
+            self.config.seed,
+        )
+        combinations = _combinations(arguments)
+        pairs = [(settled, m) for settled in combinations for m in tried]
+        first = ["test_on=validation", f"only_tasks={settings.n_tasks}"]
+        validated = self._launch([[*settled, f"m={shown(m)}", *first] for settled, m in pairs], initial=0)
+
+        rows = [
+            {"settings": settled, "m": m, "validation_accuracy": job.return_value["average_accuracy"]}
+            for (settled, m), job in zip(pairs, validated, strict=True)
+        ]
+        for settled in combinations:
+            choices = [row for row in rows if row["settings"] is settled]
+            best = max(choices, key=lambda row: row["validation_accuracy"])  # the first of equals
+            for row in choices:
+                row["chosen"] = row is best
+        whole = [row for row in rows if row["chosen"] or settings.hindsight]
+        tested = self._launch([[*row["settings"], f"m={shown(row['m'])}"] for row in whole], initial=len(pairs))
+        for row, job in zip(whole, tested, strict=True):
+            row["average_accuracy"] = job.return_value["average_accuracy"]
+        _report(Path(self.config.hydra.sweep.dir), rows, settings.n_tasks, settings.hindsight)
+        return [*validated, *tested]
+
+    def _launch(self, jobs: list[list[str]], initial: int) -> Sequence[JobReturn]:
+        returns = self.launcher.launch(jobs, initial_job_idx=initial)
+        for job in returns:
+            _ = job.return_value  # raises what a failed job died of: without it no choice is fair
+        return returns
+
+
+def candidates(grid: Sequence[float], n_layers: int, n_trials: int, seed: int) -> Sequence[M]:
+    """What to try for m, at most `n_trials`: each value of `grid` for all layers, then layers that differ, at random.
+
+    >>> candidates([0, 1, 2], n_layers=1, n_trials=2, seed=0)
+    [0, 1]
+    >>> candidates([0, 1], n_layers=2, n_trials=9, seed=0)
+    [[0, 0], [1, 1], [1, 0], [0, 1]]
+    """
+    if n_layers == 1:
+        return [*grid][:n_trials]
+    from metaplast.data.seeding import random_permutation  # brings torch, seconds that an error need not pay
+
+    different = [list(layers) for layers in itertools.product(grid, repeat=n_layers) if len(set(layers)) > 1]
+    drawn = [different[index] for index in random_permutation(len(different), seed).tolist()]
+    return [*([m] * n_layers for m in grid), *drawn][:n_trials]
+
+
+def _combinations(arguments: Sequence[str]) -> list[list[str]]:
+    """What else is swept, every combination, without what is about this sweeper."""
+    ours = ("hparams", "first_tasks", "hydra")
+    left = [override for override in arguments if key_of(override).partition(".")[0].partition("/")[0] not in ours]
+    [combinations] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(left), max_batch_size=None)
+    return combinations
+
+
+def _report(folder: Path, rows: Sequence[dict[str, Any]], n_tasks: int, hindsight: bool) -> None:
+    """Print each choice; write hindsight.csv, and with hindsight its picture."""
+    from metaplast.report.figures.search import Tried, gap, write_hindsight_csv, write_hindsight_figure
+
+    tried = [
+        Tried(
+            " ".join(row["settings"]), row["m"], row["validation_accuracy"], row.get("average_accuracy"), row["chosen"]
+        )
+        for row in rows
+    ]
+    write_hindsight_csv(folder / "hindsight.csv", tried)
+    combinations = [row["settings"] for row in rows]
+    for settings in dict.fromkeys(" ".join(settings) for settings in combinations):
+        alike = [one for one in tried if one.settings == settings]
+        chosen = next(one for one in alike if one.chosen)
+        assert chosen.average_accuracy is not None, "what is chosen is trained"
+        swept = [words for words in settings.split(" ") if not all(words in others for others in combinations)]
+        print(
+            f"{' '.join([*swept, f'm={shown(chosen.m)}'])}: chosen of {len(alike)} after {n_tasks} tasks, "
+            f"at {100 * chosen.validation_accuracy:.2f} % on their validation data; "
+            f"{100 * chosen.average_accuracy:.2f} % on the test data of the whole stream"
+        )
+        if hindsight:
+            best, points = gap(alike)
+            print(f"  best in hindsight: m={shown(best.m)}, {points:.2f} points more")
+    if hindsight:
+        write_hindsight_figure(folder / "hindsight.png", tried, n_tasks)
+    print(f"all of them: {folder / 'hindsight.csv'}")

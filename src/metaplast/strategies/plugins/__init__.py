@@ -1,0 +1,1 @@
+"""Avalanche's plugins against forgetting, corrected where they need it."""

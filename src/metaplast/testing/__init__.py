@@ -1,0 +1,1 @@
+"""Comparisons with Avalanche's own training loop, for tests and documentation."""

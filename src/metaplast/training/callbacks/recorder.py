@@ -1,0 +1,137 @@
+"""What a run measures, as rows: one after every measured epoch, given to each sink (the file `metrics.csv`, W&B).
+
+The file alone gets a row before training, of epoch 0, whose accuracies are the baseline of forward transfer.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from metaplast.loggers.base import Row, Sink
+from metaplast.metrics import SignFlips
+from metaplast.nn import hidden_weights
+from metaplast.training.learner import Learner
+
+
+class Recorder(pl.Callback):
+    """After every measured epoch, make a row and give it to the sinks; after every task, the matrix.
+
+    Columns: `epoch` (trained so far), `step`, `task`, `epoch_in_task` (from 1), `train_loss` (mean since the last
+    row), `average_accuracy_seen` (over the tasks trained so far), `accuracy/task_j`, `flips/LAYER` (fraction of
+    binary weights whose sign changed since the last row), `samples_per_second` and `seconds` (of training alone,
+    since the start of the run).
+
+    Args:
+        sinks: what gets the rows.
+        baseline: what gets the row of epoch 0 besides, after Lightning's sanity check, which a resumed run must not
+            repeat; there `train_loss`, `average_accuracy_seen` and `flips/LAYER` are NaN.
+    """
+
+    def __init__(self, sinks: Sequence[Sink] = (), baseline: Sink | None = None) -> None:
+        self.sinks, self.baseline = list(sinks), baseline
+        self.rows: list[Row] = []
+        self.train_seconds = 0.0
+        """Time spent training, without tests and reports, over all the sessions of a run."""
+        self.samples = 0
+        """Images trained on, over all the sessions of a run."""
+        self._started: float | None = None
+        self._flips: SignFlips | None = None
+        self._saved_flips: dict[str, Tensor] | None = None
+
+    @property
+    def samples_per_second(self) -> float:
+        """Images a second of training time."""
+        return self.samples / self.train_seconds if self.train_seconds else 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Remember the signs of the binary weights, or those of the run that is resumed."""
+        self._flips = SignFlips(hidden_weights(cast(Learner, pl_module).network))
+        if self._saved_flips is not None:
+            self._flips.load_state_dict(self._saved_flips)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the images."""
+        self.samples += len(batch[1])
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock before a test."""
+        self._stop(pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock of an epoch that was not tested."""
+        self._stop(pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make the row, and hand out the matrix where a task ended."""
+        learner = cast(Learner, pl_module)
+        if trainer.sanity_checking:
+            if self.baseline is not None:
+                self.baseline.write(self._row_before_training(learner))
+            return
+        R = learner.matrix.compute()
+        row = self._row(trainer, learner, R)
+        self.rows.append(row)
+        for sink in self.sinks:
+            sink.write(row)
+        if learner.schedule.ends_task(trainer.current_epoch):
+            for sink in self.sinks:
+                sink.after_task(learner.task, R)
+
+    def _row_before_training(self, learner: Learner) -> Row:
+        """The columns of `_row`, in its order, with what is known before the first step."""
+        unknown = float("nan")
+        return {
+            "epoch": 0,
+            "step": 0,
+            "task": learner.task,
+            "epoch_in_task": 0,
+            "train_loss": unknown,
+            "average_accuracy_seen": unknown,
+            **{f"accuracy/task_{j}": float(accuracy) for j, accuracy in enumerate(learner.matrix.baseline())},
+            **{f"flips/{name}": unknown for name in hidden_weights(learner.network)},
+            "samples_per_second": self.samples_per_second,
+            "seconds": self.train_seconds,
+        }
+
+    def _row(self, trainer: pl.Trainer, learner: Learner, R: Tensor) -> Row:
+        assert self._flips is not None, "a row is made while training"
+        accuracies = R[learner.task]
+        return {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "task": learner.task,
+            "epoch_in_task": learner.schedule.epoch_in_task(trainer.current_epoch) + 1,
+            "train_loss": learner.mean_loss(),
+            "average_accuracy_seen": float(accuracies[: learner.task + 1].mean()),
+            **{f"accuracy/task_{j}": float(accuracy) for j, accuracy in enumerate(accuracies)},
+            **{f"flips/{name}": share for name, share in self._flips.update().items()},
+            "samples_per_second": self.samples_per_second,
+            "seconds": self.train_seconds,
+        }
+
+    def _stop(self, pl_module: pl.LightningModule) -> None:
+        if self._started is not None:
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize()
+            self.train_seconds += time.perf_counter() - self._started
+            self._started = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run goes on from."""
+        flips = self._flips.state_dict() if self._flips is not None else None
+        return {"train_seconds": self.train_seconds, "samples": self.samples, "rows": self.rows, "flips": flips}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.train_seconds, self.samples = state_dict["train_seconds"], state_dict["samples"]
+        self.rows, self._saved_flips = list(state_dict["rows"]), state_dict["flips"]

@@ -1,0 +1,41 @@
+"""hidden_weights.npz and .png: a histogram of every layer's hidden weights after every task."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from metaplast.io import atomic_path
+from metaplast.metrics.histogram import weight_histogram
+from metaplast.report.figures.paper import FILE, write_histograms_figure
+from metaplast.runs.tables import read_histograms
+
+
+class WeightHistograms:
+    """A sink of the recorder that adds a histogram of every layer after every task.
+
+    Args:
+        folder: where the files go; those of a resumed run are there, and rows of tasks trained again are replaced.
+        weights: the hidden weights by layer, as they are trained.
+    """
+
+    def __init__(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        self.folder, self.weights = folder, dict(weights)
+
+    def write(self, row: Mapping[str, float | int]) -> None:
+        """Nothing: histograms are of tasks."""
+
+    def after_task(self, task: int, R: Tensor) -> None:
+        """Write the files anew, with a row for `task`; nothing for a network without binary layers."""
+        if not self.weights:
+            return
+        path = self.folder / FILE
+        rows = read_histograms(path) if path.exists() else {}
+        for name, hidden in self.weights.items():
+            for part, values in weight_histogram(hidden)._asdict().items():
+                before = rows.get(f"{name}/{part}", np.empty((0, len(values)), np.float32))[:task]
+                rows[f"{name}/{part}"] = np.vstack([before, values.numpy()])
+        with atomic_path(path) as temporary:
+            np.savez_compressed(temporary, **rows)  # type: ignore[arg-type]  # names are free, numpy's stubs think
+        write_histograms_figure(path.with_suffix(".png"), {"": rows})

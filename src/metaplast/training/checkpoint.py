@@ -1,0 +1,262 @@
+"""The states of all random generators as tensors and plain numbers, so that a checkpoint holding them loads safely.
+
+A checkpoint as a file that is either whole or known not to be, and the generation before it.
+
+`last.ckpt` is what `torch.save` writes, so plain torch reads it too. Its zip archive ends in a comment, `sha256:` and
+the digest of every byte before: one file carries its own proof, where a digest in a second file could be torn from it
+by a kill between the two renames. `torch.load` alone would not do, it accepts flipped bits in a tensor without a word.
+
+How Lightning saves and loads: through checkpoint files that prove themselves whole, and the generation before.
+
+The state of a run is saved at the end of epochs, under one name: what a resume goes on from.
+"""
+
+import contextlib
+import hashlib
+import os
+import pickle
+import random
+import struct
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from metaplast.errors import UserError
+
+
+def random_state() -> dict[str, Any]:
+    """States of Python's, NumPy's and torch's generators (every GPU's among them)."""
+    name, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put back what :func:`random_state` returned; GPUs beyond those of this machine are left out."""
+    random.setstate(state["python"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(state["torch"].cpu())
+    for device, cuda in zip(range(torch.cuda.device_count()), state["cuda"], strict=False):
+        torch.cuda.set_rng_state(cuda.cpu(), device)
+
+
+_PREFIX = b"sha256:"
+_SEAL_LENGTH = len(_PREFIX) + 64
+_CHUNK = 1 << 20
+
+
+def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Write `checkpoint` to `path`; what was there becomes `previous_generation(path)`.
+
+    At every moment, whenever the process is killed or the disk is full, one of the two files is whole. A checkpoint at
+    `path` that is damaged is replaced without becoming the previous generation.
+
+    Args:
+        checkpoint: tensors and plain Python values, as `torch.load(weights_only=True)` takes them.
+        path: the file; its folder is made.
+
+    Raises:
+        UserError: if it cannot be written; the files that were there are as they were.
+        TypeError: if it holds something that could not be loaded back.
+    """
+    # A fixed name: what a killed process left behind is overwritten by the next save instead of filling up the disk.
+    partial = _partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w+b") as file:
+            _save(checkpoint, file)
+            _seal(file)
+        _check_loadable(partial)
+        if fault(path) is None:
+            _keep_as_previous(path)
+        partial.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(f"checkpoint: {path} cannot be written: {error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """The checkpoint at `path` or, where that is not whole, the generation before it, with a warning that names both.
+
+    Args:
+        path: the file.
+        map_location: as of `torch.load`.
+
+    Raises:
+        UserError: if neither is whole.
+    """
+    previous = previous_generation(path)
+    path_fault = fault(path)
+    if path_fault is None:
+        return _load(path, map_location)
+    previous_fault = fault(previous)
+    if previous_fault is not None:
+        raise UserError(f"checkpoint: nothing to go on from: {path} {path_fault}, and {previous} {previous_fault}")
+    warnings.warn(f"CHECKPOINT {path} {path_fault}: going on from the one before it, {previous}", stacklevel=2)
+    return _load(previous, map_location)
+
+
+def previous_generation(path: Path) -> Path:
+    """Where the checkpoint before the one at `path` is kept.
+
+    >>> previous_generation(Path("checkpoints/last.ckpt")).as_posix()
+    'checkpoints/last.previous.ckpt'
+    """
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def fault(path: Path) -> str | None:
+    """What is wrong with the checkpoint file at `path`, as the end of a sentence; None if it is whole."""
+    try:
+        with path.open("rb") as file:
+            length = os.fstat(file.fileno()).st_size - _SEAL_LENGTH
+            digest = _sha256(file, max(0, length))
+            seal = file.read()
+    except FileNotFoundError:
+        return "does not exist"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    if length < 0 or not seal.startswith(_PREFIX):
+        return "does not end in its SHA-256 (cut short, or not written by metaplast)"
+    if seal != _PREFIX + digest.encode():
+        return "is damaged (it does not match its SHA-256)"
+    return None
+
+
+def _save(checkpoint: Mapping[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(checkpoint, file)
+    except RuntimeError as error:
+        # Torch reports a full disk as "unexpected pos"; the reason is in the error that it was raised over.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
+
+
+def _seal(file: BinaryIO) -> None:
+    """Make the digest the comment of the zip archive in `file`, and put all of it on the disk."""
+    length = file.seek(-2, os.SEEK_END) + 2
+    file.write(struct.pack("<H", _SEAL_LENGTH))  # an archive's last two bytes are the length of its comment, so far 0
+    file.seek(0)
+    digest = _sha256(file, length)
+    file.seek(length)
+    file.write(_PREFIX + digest.encode())
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sha256(file: BinaryIO, length: int) -> str:
+    """Digest of the next `length` bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    while length > 0 and (chunk := file.read(min(length, _CHUNK))):
+        digest.update(chunk)
+        length -= len(chunk)
+    return digest.hexdigest()
+
+
+def _check_loadable(path: Path) -> None:
+    """Refuse at the first save what would otherwise be found out at the resume. Mapped, so no tensor is read."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).partition("WeightsUnpickler error: ")[2].partition(" by default")[0]
+        raise TypeError(
+            f"checkpoint: expected tensors and plain Python values (no NumPy, Path or OmegaConf): {reason}"
+        ) from error
+
+
+def _keep_as_previous(path: Path) -> None:
+    previous = previous_generation(path)
+    link = _partial(previous)
+    try:
+        link.unlink(missing_ok=True)
+        os.link(path, link)  # so that `path` is never absent
+        link.replace(previous)
+    except OSError:  # no hard links on this file system
+        path.replace(previous)
+
+
+def _load(path: Path, map_location: Any) -> dict[str, Any]:
+    checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    return checkpoint
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put the folder's renames on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """`write_checkpoint` and `read_checkpoint` as a plugin: `Trainer(plugins=[SafeCheckpointIO()])`.
+
+    Lightning's own writes to the system's temporary folder and moves the file, which across file systems is a copy that
+    a kill or a full disk cuts short, and says nothing when a folder cannot be written. Local files only.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write `checkpoint` to `path`, keeping the one that was there as the previous generation.
+
+        Raises:
+            UserError: if it cannot be written; the files that were there are as they were.
+            TypeError: if it holds more than tensors and plain values, or storage options are given.
+        """
+        if storage_options is not None:
+            raise TypeError(f"storage_options: expected None, got {storage_options!r}")
+        write_checkpoint(checkpoint, Path(path))
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load the checkpoint at `path` or, with a warning, the generation before it.
+
+        Raises:
+            UserError: if neither is whole.
+            ValueError: if `weights_only` is False: no checkpoint of ours needs it, and it would run code from the file.
+        """
+        if weights_only is False:
+            raise ValueError("weights_only: expected True or None, got False")
+        return read_checkpoint(Path(path), map_location)
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Remove the checkpoint at `path` and the generation before it, as far as they exist."""
+        for file in (Path(path), previous_generation(Path(path))):
+            file.unlink(missing_ok=True)
+
+
+class LastCheckpoint(Checkpoint):
+    """Save to `path` after every `every` epochs and after the last.
+
+    Lightning calls checkpoint callbacks behind all others, so that what those keep of the epoch is saved with it.
+    """
+
+    def __init__(self, path: Path, every: int = 1) -> None:
+        self.path, self.every = path, every
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save, if it is time."""
+        done = trainer.current_epoch + 1
+        if done % self.every == 0 or done == trainer.max_epochs:
+            trainer.save_checkpoint(self.path)

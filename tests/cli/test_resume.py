@@ -1,0 +1,141 @@
+"""Going on with a run: when that is refused, and that the run's own configuration counts."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from metaplast.cli.run import run
+from metaplast.errors import UserError
+
+Answers = Callable[..., Any]
+
+
+@pytest.fixture
+def stopped(answer: Answers, workplace: Path) -> Path:
+    """The directory of a run that was stopped: m=0.7, seed=3, two threads, no logger."""
+
+    def leave_files(config: Any, run_dir: Path) -> None:
+        OmegaConf.save(config, run_dir / "config.yaml", resolve=True)
+        (run_dir / "summary.json").write_text(json.dumps({"status": "interrupted"}), encoding="utf-8")
+        (run_dir / "checkpoints").mkdir()
+        (run_dir / "checkpoints" / "last.ckpt").touch()
+
+    answer("m=0.7", "seed=3", "trainer.threads=2", "logger=none", "hydra.run.dir=stopped", task=leave_files)
+    return workplace / "stopped"
+
+
+def test_a_resumed_run_has_its_own_configuration_and_directory(stopped: Path, answer: Answers) -> None:
+    [(config, run_dir)] = answer("resume=stopped").runs
+    saved = OmegaConf.to_container(OmegaConf.load(stopped / "config.yaml"))
+    assert run_dir == stopped
+    assert config == {**saved, "resume": str(stopped)}  # type: ignore[dict-item]
+
+
+def test_trainer_and_logger_can_change_and_nothing_else_does(stopped: Path, answer: Answers) -> None:
+    [(config, _)] = answer("resume=stopped", "trainer.precision=64-true", "logger=wandb", "logger.project=other").runs
+    assert (config["trainer"]["precision"], config["trainer"]["threads"]) == ("64-true", 2)
+    assert (config["logger"]["name"], config["logger"]["project"]) == ("wandb", "other")
+    assert (config["m"], config["seed"]) == (0.7, 3)
+
+
+def test_the_data_of_a_resumed_run_may_lie_elsewhere(stopped: Path, answer: Answers) -> None:
+    [(config, run_dir)] = answer("resume=stopped", "data_dir=elsewhere").runs
+    assert (config["data_dir"], config["m"], run_dir) == ("elsewhere", 0.7, stopped)
+
+
+def test_a_run_can_be_resumed_from_the_checkpoint_before_the_last(stopped: Path, answer: Answers) -> None:
+    (stopped / "checkpoints" / "last.ckpt").rename(stopped / "checkpoints" / "last.previous.ckpt")
+    assert len(answer("resume=stopped").runs) == 1
+
+
+@pytest.mark.parametrize("override", ["m=1.3", "strategy=finetune", "+strategy.strength=3", "hydra.run.dir=elsewhere"])
+def test_what_would_change_the_run_is_refused_by_name(override: str, stopped: Path, answer: Answers) -> None:
+    answered = answer("resume=stopped", override)
+    assert (answered.status, answered.runs) == (2, [])
+    assert answered.err.startswith(f"{override}: cannot change a run that is resumed (resume=stopped)")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("config.yaml", None, "is not the directory of a run"),
+        ("config.yaml", "m: [1", "its config.yaml cannot be read"),
+        ("config.yaml", "[1]", "its config.yaml holds no settings"),
+        ("config.yaml", "m: 1", "its config.yaml cannot be run: seed is missing"),
+        ("checkpoints/last.ckpt", None, "there is no checkpoint"),
+        ("summary.json", '{"status": "completed"}', "this run is complete, so that nothing is left to do"),
+    ],
+)
+def test_a_run_that_cannot_go_on_is_refused(
+    file: str, content: str | None, said: str, stopped: Path, answer: Answers
+) -> None:
+    (stopped / file).unlink()
+    if content is not None:
+        (stopped / file).write_text(content, encoding="utf-8")
+    answered = answer("resume=stopped")
+    assert (answered.status, answered.runs) == (2, [])
+    assert answered.err.startswith(f"resume=stopped: {said}")
+    assert "Traceback" not in answered.err
+
+
+def overrides(run_dir: Path) -> list[str]:
+    """What a run says that it was started with."""
+    said: list[str] = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))["overrides"]
+    return said
+
+
+def test_a_resumed_run_says_what_it_was_started_with(
+    answer: Answers, workplace: Path, before_epoch: Callable[..., AbstractContextManager[None]]
+) -> None:
+    started = ["scenario=pdigits", "scenario.n_tasks=2", "epochs_per_task=1", "model.hidden=[8]", "logger=none"]
+    with before_epoch(1, UserError("cut")):
+        assert answer(*started, "trainer.threads=1", "hydra.run.dir=run", task=run).status == 1
+    assert answer("resume=run", "trainer.progress=none", task=run).status == 0
+    assert overrides(workplace / "run") == [*started, "trainer.threads=1"]
+
+
+def test_a_job_that_only_a_resumed_sweep_starts_says_nothing_of_that(answer: Answers, workplace: Path) -> None:
+    settings = ["scenario=pdigits", "scenario.n_tasks=1", "epochs_per_task=1", "model.hidden=[8]", "logger=none"]
+    arguments = ("-m", *settings, "trainer.threads=1", "hydra/launcher=basic", "hydra.sweep.dir=sweep", "seed=0")
+
+    def fail(config: Any, run_dir: Path) -> None:
+        raise UserError("before anything was written")
+
+    assert answer(*arguments, task=fail).status == 1
+    assert answer(*arguments, "resume=true", task=run).status == 0
+    assert overrides(workplace / "sweep" / "0") == [*settings, "trainer.threads=1", "seed=0"]
+
+
+def test_the_directory_of_a_multirun_is_refused_with_the_name_of_a_run_in_it(
+    stopped: Path, answer: Answers, workplace: Path
+) -> None:
+    (workplace / "sweep").mkdir()
+    stopped.rename(workplace / "sweep" / "0")
+    assert answer("resume=sweep").err.endswith(f"one below it is {workplace / 'sweep' / '0'}\n")
+
+
+def test_a_run_is_not_resumed_twice_at_once(
+    stopped: Path, answer: Answers, start: Callable[..., subprocess.Popen[str]], conf: Path
+) -> None:
+    program = f"""
+import sys, time
+from pathlib import Path
+from metaplast.cli.main import command
+sys.exit(command(lambda config, run_dir: (print(flush=True), time.sleep(60)), Path({str(conf)!r})))
+"""
+    first = start("resume=stopped", program=program)
+    assert first.stdout is not None
+    first.stdout.readline()
+    answered = answer("resume=stopped")
+    assert (answered.status, answered.runs) == (1, [])
+    assert answered.err == f"{stopped}: another process is running there; wait for it, or end it first\n"
+    first.send_signal(signal.SIGKILL)  # a killed process leaves no lock behind
+    first.wait()
+    assert len(answer("resume=stopped").runs) == 1

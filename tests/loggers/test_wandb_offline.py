@@ -1,0 +1,251 @@
+"""A cut recording is continued with what it lacks, each row once, whatever was left of it.
+
+Recordings that were made offline arrive at the server once, those of killed runs with every row of metrics.csv.
+
+A .wandb file reads as W&B wrote it, also where it was cut, and W&B reads what is written here.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wandb.proto import wandb_internal_pb2 as messages
+from wandb.util import get_core_path
+
+from metaplast.errors import UserError
+from metaplast.loggers.wandb_offline import (
+    BLOCK,
+    Record,
+    continued,
+    is_whole,
+    kind,
+    make_whole,
+    newest_recording,
+    read_records,
+    row_key,
+    upload,
+    why_not,
+    write_records,
+)
+from metaplast.runs.index import Run
+from metaplast.runs.tables import read_metrics
+
+KEYS = [("epoch", 1), ("epoch", 2), ("epoch", 3), ("task", 0), ("epoch", 4), ("epoch", 5), ("epoch", 6), ("task", 1)]
+KEYS += [("tables", 0)]
+
+
+def rows(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The rows of a recording without histograms and what W&B counts and times."""
+    found = []
+    for record in records:
+        if kind(record) == "history":
+            items = {
+                "/".join([item.key, *item.nested_key]).lstrip("/"): item.value_json for item in record.history.item
+            }
+            found.append({name: json.loads(value) for name, value in items.items() if name[0] not in "h_"})
+    return found
+
+
+def of(recording: Path | None) -> list[Record]:
+    assert recording is not None
+    return read_records(recording)
+
+
+def test_a_recording_cut_anywhere_gets_every_row_once_and_its_end(recorded: Callable[[], Run]) -> None:
+    whole = of(newest_recording(recorded().path))
+    for n in range(len(whole)):
+        made = continued(whole[:n], whole)
+        assert [row_key(record) for record in made if row_key(record)] == KEYS
+        assert rows(made) == rows(whole)
+        steps = [record.history.step.num for record in made if kind(record) == "history"]
+        assert steps == list(range(len(KEYS)))
+        assert [kind(record) for record in made].count("run") == 1
+        assert kind(made[-1]) == "exit"
+
+
+def test_a_row_of_the_users_own_stays_and_the_rows_after_it_count_on(recorded: Callable[[], Run]) -> None:
+    whole = of(newest_recording(recorded().path))
+    first = next(record for record in whole if row_key(record) == ("epoch", 1))
+    mine = type(first).FromString(first.SerializeToString())
+    del mine.history.item[:]
+    mine.history.item.add(key="my/metric", value_json="3")
+    mine.history.step.num = 1
+    made = continued([*whole[: whole.index(first) + 1], mine], whole)
+    assert [row_key(record) for record in made if kind(record) == "history"] == [KEYS[0], None, *KEYS[1:]]
+    assert [record.history.step.num for record in made if kind(record) == "history"] == list(range(1 + len(KEYS)))
+
+
+def test_the_whole_of_a_cut_recording_is_what_it_was_and_it_stays_cut(
+    tmp_path: Path, recorded: Callable[[], Run]
+) -> None:
+    run = recorded()
+    recording = newest_recording(run.path)
+    assert recording is not None
+    before = of(recording)
+    assert is_whole(before, run)
+    left = recording.read_bytes()[: recording.stat().st_size // 2]
+    recording.write_bytes(left)
+    assert not is_whole(of(recording), run)
+    made = make_whole(recording, run, tmp_path / "made")
+    assert is_whole(of(made), run)
+    assert recording.read_bytes() == left
+    pictures = {"accuracy_matrix/path", "accuracy_matrix/sha256", "accuracy_matrix/size"}  # drawn anew
+    ids = "accuracy_table/", "accuracy_heat_map_table/"  # of other artifacts
+
+    def values(found: list[Record]) -> list[dict[str, Any]]:
+        return [{k: v for k, v in row.items() if k not in pictures and not k.startswith(ids)} for row in rows(found)]
+
+    assert values(of(made)) == values(before)
+    tables = [
+        (file.parent / "files" / rows(found)[-1]["accuracy_table/path"]).read_bytes()
+        for file, found in ((made, of(made)), (recording, before))
+    ]
+    assert tables[0] == tables[1]
+    for row in rows(of(made)):
+        assert all((made.parent / "files" / value).is_file() for name, value in row.items() if name.endswith("/path"))
+
+
+def test_a_recording_without_an_end_or_without_a_row_is_not_whole(recorded: Callable[[], Run]) -> None:
+    run = recorded()
+    records = of(newest_recording(run.path))
+    assert not is_whole([], run)
+    assert not is_whole(records[:-1], run)
+    assert not is_whole([record for record in records if row_key(record) != ("epoch", 5)], run)
+
+
+def test_a_run_without_its_configuration_is_a_user_error(tmp_path: Path, recorded: Callable[[], Run]) -> None:
+    run = recorded()
+    recording = newest_recording(run.path)
+    assert recording is not None
+    with pytest.raises(UserError, match=r"config\.yaml does not say"):
+        make_whole(recording, Run(run.path, "lost", None, {}, {}, ""), tmp_path / "made")
+
+
+def recording_of(run: Run) -> Path:
+    recording = newest_recording(run.path)
+    assert recording is not None
+    return recording
+
+
+def assert_every_row_arrived_once(stub: Any, run: Run) -> None:
+    run_id = recording_of(run).stem.removeprefix("run-")
+    history = stub.history(run_id)
+    assert [row["_step"] for row in history] == stub.offsets(run_id) == list(range(9))
+    rows = read_metrics(run.path / "metrics.csv")
+    assert [{name: row[name] for name in rows[0]} for row in history if "train_loss" in row] == rows
+    assert [row["task"] for row in history if "accuracy_matrix" in row] == [0, 1]
+    assert ["accuracy_table" in row for row in history] == [False] * 8 + [True]
+    assert (stub.summary(run_id)["average_accuracy"], stub.exit_code(run_id)) == (0.72, 0)
+    sent = stub.runs[0]
+    assert [sent[name] for name in ("name", "project", "displayName", "groupName", "tags", "notes")] == [
+        *(run_id, "mine"),
+        *("meta · m = 1.3", "a sweep", ["meta"], "m=1.3"),
+    ]
+    assert json.loads(sent["config"])["m"]["value"] == 1.3
+    assert sum(name.endswith(".png") for name in stub.files) == 2
+
+
+def test_a_whole_recording_is_uploaded_as_it_is_and_only_once(recorded: Callable[[], Run], stub: Any) -> None:
+    run = recorded()
+    before = recording_of(run).read_bytes()
+    assert (why_not(run), upload(run), why_not(run)) == (None, "uploaded", "uploaded before")
+    assert recording_of(run).read_bytes() == before
+    assert_every_row_arrived_once(stub, run)
+
+
+@pytest.mark.parametrize(
+    "share", [0.6, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.0, 0.0005, 0.1, 0.3, 0.8, 0.999))]
+)
+def test_what_a_cut_recording_lacks_is_filled_in_and_nothing_else_changes(
+    recorded: Callable[[], Run], stub: Any, share: float
+) -> None:
+    run = recorded()
+    log = recording_of(run).read_bytes()
+    recording_of(run).write_bytes(log[: int(share * len(log))])
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file() and path.suffix != ".log"}
+
+    before = files()
+    assert upload(run) == "uploaded, completed from the files of its directory"
+    assert_every_row_arrived_once(stub, run)
+    assert why_not(run) == "uploaded before"
+    after = files()
+    assert [path.name for path in after.keys() - before.keys()] == [f"{recording_of(run).name}.synced"]
+    assert before.items() <= after.items()
+
+
+@pytest.mark.slow
+def test_a_server_that_refuses_leaves_the_run_to_be_uploaded_later(recorded: Callable[[], Run], stub: Any) -> None:
+    run = recorded()
+    stub.broken = True
+    with pytest.raises(UserError, match="Fatal error while uploading") as caught:
+        upload(run)
+    assert "\n" not in str(caught.value)
+    assert why_not(run) is None
+
+
+lengths = st.lists(st.integers(0, 3 * BLOCK) | st.integers(BLOCK - 60, BLOCK), max_size=5)
+
+
+def records_of(lengths: list[int]) -> list[messages.Record]:  # type: ignore[name-defined]
+    return [messages.Record(num=i, output={"line": "x" * n}) for i, n in enumerate(lengths)]  # type: ignore[attr-defined]
+
+
+@given(lengths=lengths)
+def test_records_of_any_length_read_back(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
+    file = tmp_path_factory.mktemp("file") / "run.wandb"
+    write_records(file, records_of(lengths))
+    assert read_records(file) == records_of(lengths)
+
+
+@given(lengths=lengths, share=st.floats(0, 1))
+def test_a_file_that_was_cut_anywhere_gives_the_records_before(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], share: float
+) -> None:
+    file = tmp_path_factory.mktemp("file") / "run.wandb"
+    write_records(file, records_of(lengths))
+    log = file.read_bytes()
+    file.write_bytes(log[: int(share * len(log))])
+    found = read_records(file)
+    assert found == records_of(lengths)[: len(found)]
+    assert share < 1 or len(found) == len(lengths)
+
+
+def test_a_flipped_bit_ends_the_records_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "run.wandb"
+    write_records(file, records_of([100, 100, 100]))
+    log = bytearray(file.read_bytes())
+    log[180] ^= 1
+    file.write_bytes(log)
+    assert read_records(file) == records_of([100, 100, 100])[:1]
+
+
+def test_wandb_reads_what_is_written_here_as_what_it_wrote(recorded: Callable[[], Run]) -> None:
+    (recording,) = recorded().path.glob("wandb/offline-run-*/run-*.wandb")
+
+    def inspect() -> list[str]:
+        command = [get_core_path(), "leet", "inspect", "--no-observability", "--json", str(recording.parents[1])]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    written = inspect()
+    records = read_records(recording)
+    assert len(records) == len(written)
+    assert (kind(records[0]), kind(records[-1])) == ("header", "exit")
+    write_records(recording, records)
+    assert inspect() == written
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"PK\x03\x04 and so on", "is no .wandb file"), (None, "cannot be read")]
+)
+def test_what_is_no_recording_is_a_user_error(tmp_path: Path, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "run.wandb").write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        read_records(tmp_path / "run.wandb")

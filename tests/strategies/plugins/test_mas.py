@@ -1,0 +1,80 @@
+"""MAS differs from Avalanche's behind batch normalization, by its state, and where Avalanche's stops."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from avalanche.training.plugins import MASPlugin
+from torch import nn
+
+from metaplast.errors import UserError
+from metaplast.nn import mlp
+from metaplast.nn.normalization import Statistics
+from metaplast.strategies.plugins.mas import MAS
+from metaplast.testing.avalanche_parity import BATCH_SIZE, difference, small_digits, through_avalanche, through_bridge
+from metaplast.testing.plugin_docs import plain
+
+
+def test_it_trains_as_avalanches_does() -> None:
+    scenario = small_digits()
+    theirs = through_avalanche(plain, lambda *_: [MASPlugin(2.0, 0.3)], scenario)
+    ours = through_avalanche(plain, lambda *_: [MAS(2.0, 0.3, norm_parameters=True)], scenario)
+    assert difference(ours, theirs) == 0
+    assert difference(through_avalanche(plain, lambda *_: [], scenario), theirs) > 1e-3
+
+
+def with_batch_norm() -> nn.Module:
+    return mlp((1, 8, 8), 10, hidden=[16], norm="batch", norm_per_task=False, test_statistics="running")
+
+
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*")
+def test_a_last_image_is_not_shown_alone_to_batch_normalization() -> None:
+    scenario = small_digits(n_train=BATCH_SIZE + 1)
+    strong, none = (through_bridge(with_batch_norm, lambda *_, c=c: [MAS(c)], scenario) for c in (50.0, 0.0))
+    assert difference(strong, none) > 1e-4
+
+
+def test_a_loss_of_zero_is_a_loss() -> None:
+    plugin = MAS(2.0)
+    weight = nn.Parameter(torch.tensor([3.0]))
+    plugin.load_state_dict({"importance": {"weight": torch.tensor([0.5])}, "params": {"weight": torch.tensor([1.0])}})
+    model = nn.Module()
+    model.weight = weight
+    strategy = SimpleNamespace(model=model, loss=torch.zeros(1))
+    plugin.before_backward(strategy)
+    assert strategy.loss.item() == 2.0 * 0.5 * (3 - 1) ** 2
+
+
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*")
+@pytest.mark.parametrize("statistics", ["batch", "population", "running"])
+def test_weights_behind_batch_normalization_matter_where_avalanches_holds_none(statistics: Statistics) -> None:
+    torch.manual_seed(0)
+    network = mlp((1, 8, 8), 10, hidden=[16], norm="batch", norm_per_task=False, test_statistics=statistics)
+    experience = small_digits().benchmark.train_stream[0]
+    strategy = SimpleNamespace(
+        model=network,
+        experience=experience,
+        train_mb_size=BATCH_SIZE,
+        device="cpu",
+        optimizer=torch.optim.SGD(network.parameters(), lr=0.1),
+    )
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    ours, theirs = MAS()._get_importance(strategy), MASPlugin()._get_importance(strategy)
+    assert set(ours) == {"layer1.weight", "layer2.weight"}
+    for name, importance in ours.items():
+        assert importance.data.mean() > 100 * theirs[name].data.mean()
+    assert network.training
+    if statistics != "running":  # Avalanche's pass moves those
+        assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_answers_that_always_have_one_length_are_refused() -> None:
+    network = mlp((1, 8, 8), 10, hidden=[16], norm="layer", norm_affine=False)
+    with pytest.raises(UserError, match=r"^model.norm_affine=false: behind a layer norm without γ"):
+        MAS().before_training_exp(SimpleNamespace(model=network))
+
+
+def test_gamma_and_beta_that_each_task_keeps_cannot_be_held() -> None:
+    network = mlp((1, 8, 8), 10, n_tasks=2, hidden=[16], norm="batch", norm_per_task=True)
+    with pytest.raises(UserError, match=r"^norm_parameters=true"):
+        MAS(norm_parameters=True).before_training_exp(SimpleNamespace(model=network))

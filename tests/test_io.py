@@ -1,0 +1,131 @@
+"""A file is the old one or the new one, whole, whatever happens in between."""
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from metaplast.errors import UserError
+from metaplast.io import atomic_path, check_target, write_text
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+# The folder is shared by the examples, which each replace the same file.
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.characters(codec="utf-8")))
+def test_text_is_written_as_it_is(tmp_path: Path, text: str) -> None:
+    write_text(tmp_path / "note.txt", text)
+    assert (tmp_path / "note.txt").read_bytes() == text.encode()
+    assert names(tmp_path) == ["note.txt"]
+
+
+def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b" / "note.txt", "new")
+    assert (tmp_path / "a" / "b" / "note.txt").read_text() == "new"
+
+
+def test_the_temporary_file_lies_beside_the_target_hidden_and_with_its_suffix(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "plot.png") as temporary:
+        temporary.write_bytes(b"new")
+        assert temporary.parent == tmp_path
+        assert temporary.name.startswith(".")
+        assert temporary.suffix == ".png"
+
+
+def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "note.txt"
+    target.write_text("old")
+    with atomic_path(target) as temporary:
+        temporary.write_text("ne")
+        assert target.read_text() == "old"
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.parametrize("old", [None, "old"])
+def test_after_an_error_all_is_as_before(tmp_path: Path, error: BaseException, old: str | None) -> None:
+    target = tmp_path / "note.txt"
+    if old is not None:
+        target.write_text(old)
+    before = names(tmp_path)
+
+    def write_half() -> None:
+        with atomic_path(target) as temporary:
+            temporary.write_text("half of")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+    assert names(tmp_path) == before
+    assert old is None or target.read_text() == old
+
+
+def test_a_writer_that_writes_nothing_is_an_error_and_the_old_file_stands(tmp_path: Path) -> None:
+    target = tmp_path / "note.txt"
+    target.write_text("old")
+    with pytest.raises(FileNotFoundError), atomic_path(target):
+        pass
+    assert target.read_text() == "old"
+
+
+def test_the_file_gets_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    (tmp_path / "plain.txt").write_text("new")
+    write_text(tmp_path / "note.txt", "new")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain.txt", "note.txt")]
+    assert modes[0] == modes[1]
+
+
+def test_the_umask_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It belongs to the whole process, and to read it is to set it: another thread's file would be open to all."""
+    monkeypatch.delattr(os, "umask")
+    write_text(tmp_path / "note.txt", "new")
+
+
+def test_a_new_file_in_a_new_folder_is_a_target_and_nothing_is_left_of_the_trial(tmp_path: Path) -> None:
+    check_target("--out", tmp_path / "a" / "b" / "note.txt")
+    assert names(tmp_path / "a" / "b") == []
+
+
+def test_a_file_that_is_a_target_keeps_what_it_holds(tmp_path: Path) -> None:
+    (tmp_path / "note.txt").write_text("old")
+    check_target("--out", tmp_path / "note.txt")
+    assert (tmp_path / "note.txt").read_text() == "old"
+    assert names(tmp_path) == ["note.txt"]
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [("folder", "Is a directory"), ("file/note.txt", "File exists"), ("file/a/note.txt", "Not a directory")],
+)
+def test_what_could_not_be_written_is_refused_by_the_name_of_the_option(tmp_path: Path, target: str, why: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as refused:
+        check_target("--out", tmp_path / target)
+    assert str(refused.value) == f"--out {tmp_path / target} cannot be written: {why}"
+    assert names(tmp_path) == ["file", "folder"]
+
+
+def test_a_reader_beside_several_writers_sees_only_whole_files(tmp_path: Path) -> None:
+    target = tmp_path / "note.txt"
+    texts = [str(digit) * 100_000 for digit in range(3)]
+    write_text(target, texts[0])
+
+    def write_often(text: str) -> None:
+        for _ in range(20):
+            write_text(target, text)
+
+    writers = [threading.Thread(target=write_often, args=[text]) for text in texts]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        assert target.read_text() in texts
+    assert names(tmp_path) == ["note.txt"]
