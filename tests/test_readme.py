@@ -6,6 +6,7 @@ Every command is checked to compose or to be understood; those that take seconds
 import importlib.util
 import json
 import os
+import pkgutil
 import re
 import shlex
 import subprocess
@@ -104,8 +105,8 @@ def first_value(override: Override) -> str:
 
 def check_composes(arguments: list[str]) -> None:
     """Compose and check what src/train.py would run, with the first value of everything that is swept."""
-    from metaplast.app import resolvers  # noqa: F401  (a configuration may need them)
-    from metaplast.app.check import check
+    from metaplast.config import resolvers  # noqa: F401  (a configuration may need them)
+    from metaplast.config.validate import check
 
     flags = [a for a in arguments if a.startswith("-")]
     assert set(flags) <= {"-m", "--help", "--cfg"}
@@ -264,6 +265,35 @@ def test_the_readme_is_short_and_each_page_of_docs_opens_with_the_readers_task()
         made = page in ("docs/results.md", "docs/plugins.md", "docs/settings.md")  # by commands
         if page.startswith("docs/") and not made:
             assert re.match(r"# .+\n\nYou want to ", PAGES[page]), page
+
+
+def files_named(text: str) -> list[str]:
+    """Files and folders in code font, as docs/architecture.md names them; NAME stands for any."""
+    spans = re.findall(r"`([\w./-]+)`", without_fences(text))
+    return [span for span in spans if re.search(r"/$|\.(py|yaml|toml)$", span) and "NAME" not in span]
+
+
+def test_every_file_that_the_architecture_names_exists() -> None:
+    named = files_named(PAGES["docs/architecture.md"])
+    assert len(named) > 60
+    for file in named:
+        assert (ROOT / file).exists() or (ROOT / "src" / "metaplast" / file).exists(), file
+
+
+def test_the_architecture_shows_the_layers_that_the_import_contract_enforces() -> None:
+    [contract] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][:1]
+    layers = [re.findall(r"metaplast\.(\w+)", layer) for layer in contract["layers"]]
+    [drawing] = re.findall(r"```text\n(.*?)```", PAGES["docs/architecture.md"], flags=re.DOTALL)
+    drawn = re.findall(r"(?<=│ )(\w+)(?=  )|\b(io), (system), (errors)\b", drawing)
+    assert [name for match in drawn for name in match if name] == [name for layer in layers for name in layer]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in ("docs/results.md", "CHANGELOG.md")])
+def test_the_modules_that_the_pages_name_exist(page: str) -> None:
+    for path in re.findall(r"\bsrc/metaplast/[\w/.]*\w", PAGES[page]):
+        assert (ROOT / path).exists(), path
+    for name in re.findall(r"`metaplast\.([a-z_.]+[a-z_])`", PAGES[page]):
+        pkgutil.resolve_name(f"metaplast.{name}")
 
 
 def test_the_hooks_of_pre_commit_are_the_checks_of_make() -> None:
