@@ -225,7 +225,7 @@ def test_a_strategy_a_scenario_and_a_model_are_added_as_the_page_says(command: s
         (tmp_path / path).write_text(text, encoding="utf-8")
     arguments = shlex.split(command)[2:]
     done = run(
-        [str(ROOT / "src" / "train.py"), "--config-dir", "conf", *arguments, *QUICK],
+        [str(ROOT / "src" / "train.py"), "--config-dir", "conf", *arguments, *QUICK, "trainer.compile=false"],
         tmp_path,
         PYTHONPATH=str(tmp_path),
     )
