@@ -23,7 +23,7 @@ from metaplast.runs.directory import lock_run_dir
 from metaplast.runs.index import relevant_settings
 from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import read_summary
-from metaplast.search.results import AROUND
+from metaplast.search.checks import AROUND
 from metaplast.system import jobs_at_once
 
 if TYPE_CHECKING:
