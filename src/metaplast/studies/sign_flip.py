@@ -217,7 +217,7 @@ def measure_layer(
 
 
 _INK = "#2b2d33"
-_COLOUR = "#c8553d"
+_COLOR = "#c8553d"
 
 
 def draw_sign_switch(layers: Sequence[SwitchedLayer], title: str) -> Figure:
@@ -238,7 +238,7 @@ def _draw_layer(ax: Axes, layer: SwitchedLayer) -> None:
             layer.mean[full],
             layer.spread[full],
             fmt="o-",
-            color=_COLOUR,
+            color=_COLOR,
             markersize=6,
             capsize=3,
             label=f"mean ± spread of {layer.draws.max()} draws of {layer.switched.max()} weights",
