@@ -106,14 +106,7 @@ FACTS = {
 """Entries of summary.json that stand at the head of the page where all runs agree, and their names there."""
 PROTOCOL = ("normalization", "optimizer", "task boundary in training", "task label in testing", "tested on")
 """The parts of a `Protocol` as the page names them."""
-FILES = (
-    ACCURACY_CURVES_PNG,
-    ACCURACY_MATRIX_PNG,
-    ACCURACY_MATRIX,
-    METRICS,
-    CONFIG,
-    SUMMARY,
-)
+FILES = (ACCURACY_CURVES_PNG, ACCURACY_MATRIX_PNG, ACCURACY_MATRIX, METRICS, CONFIG, SUMMARY)
 """Files of a run that the page links to."""
 MAX_MATRIX = 30
 """The most tasks of a run whose matrix stands on the page; accuracy_matrix.csv holds it in any case."""

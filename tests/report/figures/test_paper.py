@@ -11,7 +11,14 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from metaplast.report.aggregate import Sweep, make_sweep
-from metaplast.report.figures.paper import WRITERS, lines, requested_plots, width, write_requested_plots
+from metaplast.report.figures.paper import (
+    WRITERS,
+    draw_histograms,
+    lines,
+    requested_plots,
+    width,
+    write_requested_plots,
+)
 from metaplast.report.report import report_sweep
 from metaplast.report.tables import markdown_table
 from metaplast.runs.index import find_runs
@@ -119,3 +126,12 @@ def test_histograms_of_a_sweep_are_drawn_where_a_run_has_them(tmp_path: Path, la
     counts, edges = np.ones((2, 4), np.float32), np.tile(np.linspace(-1, 1, 5, dtype=np.float32), (2, 1))
     np.savez(tmp_path / "1" / "hidden_weights.npz", **{"layer1/counts": counts, "layer1/edges": edges})  # type: ignore[arg-type]
     assert [path.name for path in write_requested_plots(tmp_path, sweep)] == ["hidden_weights.png"]
+
+
+def test_of_a_long_stream_ten_tasks_have_a_histogram() -> None:
+    ax = Figure().add_subplot()
+    counts, edges = np.ones((1000, 8), np.float32), np.tile(np.linspace(-1, 1, 9, dtype=np.float32), (1000, 1))
+    draw_histograms(ax, counts, edges)
+    names = [str(patch.get_label()) for patch in ax.patches]
+    assert len(names) == 10
+    assert (names[0], names[-1]) == ("task 0", "task 999")

@@ -13,18 +13,7 @@ from metaplast.report.aggregate import Sweep
 from metaplast.report.figures.style import save_figure, tidy
 from metaplast.report.normalization_study import Measured, study, study_csv, to_markdown
 
-_COLORS = (
-    "#2b2d33",
-    "#c8553d",
-    "#33658a",
-    "#f2b632",
-    "#6a994e",
-    "#8e5ea2",
-    "#d68fb0",
-    "#7a6248",
-    "#3caea3",
-    "#9a9da5",
-)
+_COLORS = ("#2b2d33", "#c8553d", "#33658a", "#f2b632", "#6a994e", "#8e5ea2", "#d68fb0", "#7a6248", "#3caea3", "#9a9da5")
 _MARKERS = "o^sDvPX*<>"
 _FACES: dict[str, dict[str, Any]] = {
     "population": {"markerfacecolor": "white"},
