@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metaplast.nn import bnn
-from metaplast.optim import MetaplasticAdam, compiled_step, parameter_groups
+from metaplast.optim import MetaplasticAdam, parameter_groups
+from metaplast.optim import compiled as fast
 
 GOLDEN = Path(__file__).parents[1] / "data_files" / "reference_bnn.npz"
 numbers = st.floats(-3, 3, width=32)
@@ -138,7 +139,7 @@ def test_weights_of_any_number_and_size_are_stepped_by_kernels_that_are_compiled
             moved[compiled] = parameters
     finally:
         torch.set_num_threads(threads)
-    assert not compiled_step._unavailable
+    assert not fast._unavailable
     for eager, compiled_weight in zip(moved[False], moved[True], strict=True):
         assert torch.allclose(eager, compiled_weight, atol=2e-6)
 
@@ -236,12 +237,16 @@ def test_a_reset_makes_the_next_step_the_first_one() -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"m": -1}, "m has to be a number >= 0, but is -1"),
-        ({"m": math.nan}, "m has to be a number >= 0, but is nan"),
-        ({"lr": 0}, "lr has to be a number > 0, but is 0"),
-        ({"betas": (1.0, 0.9)}, r"betas has to be two numbers in \[0, 1\), but is 1.0"),
-        ({"eps": 0}, "eps has to be a number > 0, but is 0"),
-        ({"weight_decay": -1e-7}, "weight_decay has to be a number >= 0, but is -1e-07"),
+        ({"m": -1}, "m=-1: expected a finite number >= 0"),
+        ({"m": math.nan}, "m=nan: expected a finite number >= 0"),
+        ({"lr": 0}, "lr=0: expected a finite number > 0"),
+        ({"betas": (1.0, 0.9)}, r"betas=\(1.0, 0.9\): expected two numbers in \[0, 1\)"),
+        ({"betas": (0.9,)}, r"betas=\(0.9,\): expected two numbers"),
+        ({"betas": "ab"}, r"betas=\('a', 'b'\): expected two numbers"),
+        ({"betas": None}, "betas=None: expected two numbers"),
+        ({"eps": 0}, "eps=0: expected a finite number > 0"),
+        ({"weight_decay": -1e-7}, "weight_decay=-1e-07: expected a finite number >= 0"),
+        ({"compiled": "yes"}, "compiled='yes': expected True, False or 'auto'"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(setting: dict[str, object], message: str) -> None:

@@ -7,7 +7,7 @@ are in the state dict, and no optimizer ever moves a stored task.
 """
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.fx
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metaplast.errors import UserError
-from metaplast.nn.one_thread import one_thread
+from metaplast.nn._deterministic import OneThreadBatchNorm
 
 Statistics = Literal["population", "running", "batch"]
 
@@ -77,7 +77,7 @@ class BatchNorm(TaskNorm):
     """Batch normalization over all dimensions but 1, for (N, features) and (N, features, H, W).
 
     y = γ (x − μ) / √(σ² + ε) + β, in training with μ and σ² of the batch (biased, as PyTorch). In testing they are,
-    by `test_statistics`: "population", those that :func:`metaplast.nn.population.set_population_statistics` put
+    by `test_statistics`: "population", those that :func:`metaplast.nn.set_population_statistics` put
     there; "running", averages kept while training (momentum 0.1); "batch", those of the test batch, so that an answer
     depends on its neighbours. Source: Ioffe & Szegedy 2015 (arXiv 1502.03167).
 
@@ -138,42 +138,8 @@ def _batch_norm(
         return F.batch_norm(x, mean, var, weight, bias, True, momentum, eps)
     if len(x) == 1:
         raise UserError("batch normalization needs more than one image in a batch; take another batch_size")
-    y: Tensor = _OneThreadBatchNorm.apply(x, weight, bias, mean, var, momentum, eps)
+    y: Tensor = OneThreadBatchNorm.apply(x, weight, bias, mean, var, momentum, eps)
     return y
-
-
-class _OneThreadBatchNorm(torch.autograd.Function):
-    """Batch normalization of (N, features) on one CPU thread: several would each add up a part of the batch.
-
-    It takes no longer: a layer of 512 is too small to gain by a second thread, a wide one waits for its products.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        mean: Tensor | None,
-        var: Tensor | None,
-        momentum: float,
-        eps: float,
-    ) -> Tensor:
-        with one_thread():
-            y, batch_mean, batch_scale = torch.native_batch_norm(x, weight, bias, mean, var, True, momentum, eps)
-        ctx.save_for_backward(x, weight, batch_mean, batch_scale)
-        ctx.eps = eps
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, batch_mean, batch_scale = ctx.saved_tensors
-        needed = list(ctx.needs_input_grad[:3])
-        with one_thread():
-            of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-                gradient, x, weight, None, None, batch_mean, batch_scale, True, ctx.eps, needed
-            )
-        return of_x, of_weight, of_bias, None, None, None, None
 
 
 class LayerNorm(TaskNorm):
