@@ -7,7 +7,17 @@ import torch
 from torch import nn
 
 from metaplast.errors import UserError
-from metaplast.nn import BinaryConv2d, BinaryLinear, FixedScale, bcnn, bnn, hidden_weights, mlp, vgg
+from metaplast.nn import (
+    BinaryConv2d,
+    BinaryLinear,
+    FixedScale,
+    bcnn,
+    bnn,
+    hidden_weights,
+    mlp,
+    set_population_statistics,
+    vgg,
+)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])
@@ -106,6 +116,7 @@ def test_the_hidden_weights_of_the_vgg_like_network_start_by_their_widths_or_uni
 def test_dropout_is_for_training_alone() -> None:
     network, x = small_vgg(), torch.rand(8, 3, 16, 16)
     assert not torch.equal(network(x), network(x))
+    set_population_statistics(network, lambda: [x])
     network.eval()
     assert torch.equal(network(x), network(x))
 

@@ -86,6 +86,8 @@ NORMALIZATION = {
     "test_statistics": one_of("population", "running", "batch"),
 }
 
+ACTIVATION = one_of("sign", "gate", "kwta")
+
 SPLIT = {"n_tasks": integer(1, 10), "incremental": one_of("class", "task")}
 
 STREAM = {"n_parts": integer(1)}
@@ -128,13 +130,14 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
         **FEATURES,
     },
     "metaplast.scenarios.cifar100_features": {"n_tasks": integer(1, 100), **FEATURES},
-    "metaplast.nn.models.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, **NORMALIZATION},
+    "metaplast.nn.models.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, "activation": ACTIVATION, **NORMALIZATION},
     "metaplast.nn.models.mlp": {"hidden": WIDTHS, "init_width": either(POSITIVE, NULL), **NORMALIZATION},
     "metaplast.nn.models.bcnn": {
         "channels": WIDTHS,
         "kernel_size": integer(1),
         "padding": integer(0),
         "init_width": POSITIVE,
+        "activation": ACTIVATION,
         **NORMALIZATION,
     },
     "metaplast.nn.models.vgg": {
@@ -142,6 +145,7 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
         "hidden": WIDTHS,
         "dropout": number(">= 0 and < 1", lambda share: 0 <= share < 1),
         "init_width": either(POSITIVE, NULL),
+        "activation": ACTIVATION,
         **NORMALIZATION,
     },
     "metaplast.optim.MetaplasticAdam": {

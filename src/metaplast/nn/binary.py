@@ -1,9 +1,7 @@
 """Layers whose weights act as ±1: a real hidden weight W^h is learned, its sign W^b is all that the forward pass sees.
 
 The hidden weight is an ordinary parameter (in the state dict, seen by any optimizer); it is never written to in a
-forward pass. A hidden weight of exactly 0 counts as +1, so that a binary weight is never 0. An activation of exactly
-0 stays 0, as in the published code: it occurs where a sum of few ±1 terms equals its batch mean while β is still 0,
-and the trajectory of that code can be followed in no other way.
+forward pass. A hidden weight of exactly 0 counts as +1, so that a binary weight is never 0.
 
 Second derivatives are those of the gradient rules below. Under `torch.compile`, `torch.export`, `torch.jit.trace`,
 `torch.fx` and `torch.func` the layers use torch's public operations alone, with the same rules.
@@ -17,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metaplast.nn._deterministic import hardtanh_backward, int8_matmul, matmul, runs_eagerly
+from metaplast.nn._deterministic import int8_matmul, matmul, runs_eagerly
+from metaplast.nn.activations import with_gradient_of
 
 
 def sign(x: Tensor) -> Tensor:
@@ -30,11 +29,6 @@ def sign(x: Tensor) -> Tensor:
     return signs
 
 
-def _with_gradient_of(surrogate: Tensor, value: Tensor) -> Tensor:
-    """`value`, exactly, with every derivative of the finite `surrogate`: torch's public operations alone."""
-    return value.detach() + (surrogate - surrogate.detach())
-
-
 class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor) -> Tensor:
@@ -43,23 +37,6 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return gradient
-
-
-class _SignWindow(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, a: Tensor) -> Tensor:
-        ctx.save_for_backward(a)
-        return torch.sign(a)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (a,) = ctx.saved_tensors
-        return hardtanh_backward(gradient, a, _just_above(1, a))
-
-
-def _just_above(bound: float, a: Tensor) -> float:
-    """The next number above 1 in the type of `a`, times `bound`: the windows of torch's operations are open."""
-    return bound * (1 + torch.finfo(a.dtype).eps)
 
 
 class _Product(torch.autograd.Function):
@@ -80,7 +57,7 @@ class _Product(torch.autograd.Function):
         x, binary = ctx.saved_tensors
         needs_x, needs_hidden, _ = ctx.needs_input_grad
         if torch.is_grad_enabled():  # with create_graph: the products themselves are differentiated
-            binary = _with_gradient_of(ctx.hidden, binary)
+            binary = with_gradient_of(ctx.hidden, binary)
             return gradient @ binary if needs_x else None, gradient.t() @ x if needs_hidden else None, None
         of_x = matmul(gradient, binary) if needs_x else None
         return of_x, matmul(gradient.t(), x) if needs_hidden else None, None
@@ -97,28 +74,9 @@ def binarize(hidden: Tensor) -> Tensor:
     tensor([3., 3., 3.])
     """
     if not runs_eagerly(hidden):
-        return _with_gradient_of(hidden, torch.where(hidden.detach() >= 0, 1.0, -1.0).to(hidden.dtype))
+        return with_gradient_of(hidden, torch.where(hidden.detach() >= 0, 1.0, -1.0).to(hidden.dtype))
     binary: Tensor = _StraightThrough.apply(hidden)
     return binary
-
-
-class SignActivation(nn.Module):
-    """Binary activation: forward sign(a), 0 at 0; backward ∂L/∂a = ∂L/∂sign(a) where |a| ≤ 1, else 0. Any shape.
-
-    >>> a = torch.tensor([-3.0, -1.0, 0.5], requires_grad=True)
-    >>> SignActivation()(a)
-    tensor([-1., -1.,  1.], grad_fn=<_SignWindowBackward>)
-    >>> SignActivation()(a).sum().backward(); a.grad
-    tensor([0., 1., 1.])
-    """
-
-    def forward(self, a: Tensor) -> Tensor:
-        """Return the sign of every element of `a`."""
-        if not runs_eagerly(a):
-            bound = _just_above(1, a)
-            return _with_gradient_of(F.hardtanh(a, -bound, bound), torch.sign(a))
-        signs: Tensor = _SignWindow.apply(a)
-        return signs
 
 
 class BinaryLinear(nn.Linear):

@@ -13,7 +13,8 @@ from typing import TypedDict, Unpack
 from torch import nn
 
 from metaplast.errors import UserError
-from metaplast.nn.binary import BinaryConv2d, BinaryLinear, SignActivation, hidden_weights
+from metaplast.nn.activations import ACTIVATIONS, Activation
+from metaplast.nn.binary import BinaryConv2d, BinaryLinear, hidden_weights
 from metaplast.nn.normalization import BatchNorm, FixedScale, LayerNorm, Statistics
 
 
@@ -42,6 +43,13 @@ def norm_layer(features: int, fan_in: int, n_tasks: int, **settings: Unpack[Norm
     raise UserError(f"model.norm={kind} is not known; choose from batch, layer, none")
 
 
+def _activation(name: Activation) -> nn.Module:
+    """Build the activation `name`; raises UserError where there is none of that name."""
+    if name not in ACTIVATIONS:
+        raise UserError(f"model.activation={name}: expected one of {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
+
+
 def _dense(
     linear: Callable[[int, int, int], nn.Module],
     activation: Callable[[], nn.Module],
@@ -66,9 +74,13 @@ def bnn(
     n_tasks: int = 1,
     hidden: Sequence[int] = (512, 512),
     init_width: float = 0.05,
+    activation: Activation = "sign",
     **norm: Unpack[NormSettings],
 ) -> nn.Sequential:
-    """Binary weights and sign activations, from (N, *input_shape) to (N, n_classes); the input itself stays real.
+    """Binary weights and activations, from (N, *input_shape) to (N, n_classes); the input itself stays real.
+
+    `activation` is "sign", "gate" or "kwta", with the defaults of its class in :mod:`metaplast.nn.activations`. Raises
+    UserError for another.
 
     Source: Laborieux et al. 2021, Methods; two hidden layers of 4096 there.
 
@@ -80,9 +92,9 @@ def bnn(
     widths = [prod(input_shape), *hidden, n_classes]
 
     def linear(number: int, n_inputs: int, n_outputs: int) -> BinaryLinear:
-        return BinaryLinear(n_inputs, n_outputs, init_width, integer_input=number > 1)  # behind the first: signs
+        return BinaryLinear(n_inputs, n_outputs, init_width, integer_input=number > 1)  # behind activations
 
-    return _dense(linear, SignActivation, widths, n_tasks, norm)
+    return _dense(linear, lambda: _activation(activation), widths, n_tasks, norm)
 
 
 def mlp(
@@ -119,12 +131,13 @@ def bcnn(
     kernel_size: int = 4,
     padding: int = 1,
     init_width: float = 0.05,
+    activation: Activation = "sign",
     **norm: Unpack[NormSettings],
 ) -> nn.Sequential:
-    """Binary convolutions, each followed by 2×2 average pooling, normalization and sign, then one binary linear layer.
+    """Binary convolutions, each with 2×2 average pooling, normalization and activation, then one binary linear layer.
 
     From (N, *input_shape) to (N, n_classes). Source: the paper's MNIST–USPS network, channels 12-20-30 or 10-15-20.
-    Raises UserError where pooling leaves nothing of the image.
+    `activation` as of :func:`bnn`.     Raises UserError where pooling leaves nothing of the image.
     """
     network = nn.Sequential()
     n_inputs, height, width = input_shape
@@ -140,7 +153,7 @@ def bcnn(
         )
         network.add_module(f"pool{i}", nn.AvgPool2d(2))
         network.add_module(f"norm{i}", norm_layer(n_outputs, n_inputs * kernel_size**2, n_tasks, **norm))
-        network.add_module(f"act{i}", SignActivation())
+        network.add_module(f"act{i}", _activation(activation))
         n_inputs = n_outputs
     fan_in, last = n_inputs * height * width, len(channels) + 1
     network.add_module("flatten", nn.Flatten())
@@ -157,15 +170,16 @@ def vgg(
     hidden: Sequence[int] = (2048, 2048),
     dropout: float = 0.5,
     init_width: float | None = None,
+    activation: Activation = "sign",
     **norm: Unpack[NormSettings],
 ) -> nn.Sequential:
     """Binary 3×3 convolutions in pairs, each pair followed by 2×2 max pooling, then binary linear layers with dropout.
 
     From (N, *input_shape) to (N, n_classes); the input itself stays real. Convolutions are padded by 1, but for the
     last; of an odd number, the last is pooled too. Every weight layer is followed by pooling, if it is its turn,
-    normalization and sign, a hidden linear one by dropout as well. `init_width` None starts hidden weights normal with
-    variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010), a number uniform on ± it. Raises UserError where pooling
-    leaves nothing of the image.
+    normalization and activation, as of :func:`bnn`, a hidden linear one by dropout as well. `init_width` None starts
+    hidden weights normal with variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010), a number uniform on ± it. Raises
+    UserError where pooling leaves nothing of the image.
 
     Source: the network for CIFAR-10 of Laborieux et al. 2021 (its published code). There the sign comes behind the
     dropout and undoes its scaling of what is kept; here, in the usual order, averages kept while training fit a test.
@@ -191,7 +205,7 @@ def vgg(
         if pooled:
             network.add_module(f"pool{i}", nn.MaxPool2d(2))
         network.add_module(f"norm{i}", norm_layer(n_outputs, n_inputs * 9, n_tasks, **norm))
-        network.add_module(f"act{i}", SignActivation())
+        network.add_module(f"act{i}", _activation(activation))
         n_inputs = n_outputs
     network.add_module("flatten", nn.Flatten())
     widths, first = [n_inputs * height * width, *hidden, n_classes], len(channels) + 1
@@ -199,7 +213,7 @@ def vgg(
         network.add_module(f"layer{i}", BinaryLinear(fan_in, fan_out, init_width or 0.05))
         network.add_module(f"norm{i}", norm_layer(fan_out, fan_in, n_tasks, **norm))
         if i < first + len(hidden):
-            network.add_module(f"act{i}", SignActivation())
+            network.add_module(f"act{i}", _activation(activation))
             network.add_module(f"dropout{i}", nn.Dropout(dropout))
     if init_width is None:
         for weight in hidden_weights(network).values():
