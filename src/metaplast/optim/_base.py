@@ -70,7 +70,10 @@ class MetaplasticOptimizer(torch.optim.Optimizer):
         for name, allowed in self.RANGES.items():
             allowed.check(name, param_group.get(name, self.defaults[name]))
         super().add_param_group(param_group)
-        for parameter in self.param_groups[-1]["params"]:
+        group = self.param_groups[-1]
+        for name in self.RANGES:
+            group[name] = _plain(group[name])
+        for parameter in group["params"]:
             if not parameter.dtype.is_floating_point:
                 self.param_groups.pop()
                 raise ValueError(f"params: expected real floating-point tensors, got {parameter.dtype}")
@@ -115,13 +118,17 @@ class MetaplasticOptimizer(torch.optim.Optimizer):
                 raise ValueError(
                     f"state_dict: expected the state of a {type(self).__name__}, got one without {', '.join(missing)}"
                 )
-        for group, saved in zip(self.param_groups, saved_groups, strict=False):  # torch compares their number
+        sizes, saved_sizes = (
+            [len(group["params"]) for group in groups] for groups in (self.param_groups, saved_groups)
+        )
+        alike = sizes == saved_sizes  # else torch says that they differ
+        for group, saved in zip(self.param_groups, saved_groups, strict=True) if alike else ():
             name = saved.get("consolidation", group["consolidation"])
             if name != group["consolidation"]:
                 raise ValueError(
                     f"state_dict: expected consolidation={group['consolidation']!r} as of this optimizer, got {name!r}"
                 )
-            for parameter, key in zip(group["params"], saved["params"], strict=False):
+            for parameter, key in zip(group["params"], saved["params"], strict=True):
                 self._check_state(parameter, state_dict["state"].get(key))
         super().load_state_dict(state_dict)
 
@@ -133,6 +140,15 @@ class MetaplasticOptimizer(torch.optim.Optimizer):
         expected = dict.fromkeys(self.STATE_TENSORS, tuple(parameter.shape))
         if shapes != expected:
             raise ValueError(f"state_dict: expected {expected} for a parameter, got {shapes or [*state]}")
+
+
+def _plain(value: Any) -> Any:
+    """The hyperparameter without NumPy's types, in which it would round otherwise and not be loaded from a state."""
+    if isinstance(value, int) or type(value) is float:
+        return value
+    if isinstance(value, Real):
+        return float(value)
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
 
 
 def dense_gradient(parameter: Tensor) -> Tensor:
