@@ -25,6 +25,9 @@ _linear_pointwise = (
 """x · wᵀ by oneDNN, the operation that torch's compiler calls; None on machines on which its bits are not tested."""
 
 
+_ORDINARY = {Tensor, torch.nn.Parameter, type(None)}
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute on one thread inside, and afterwards on as many as before. It takes a microsecond.
@@ -50,14 +53,18 @@ def runs_eagerly(*tensors: Tensor | None) -> bool:
     They are not while `torch.compile`, `torch.export`, `torch.jit.trace`, `torch.fx`, `torch.func` or a dispatch mode
     looks at them: these know torch's public operations only, so the layers then use those alone.
     """
-    return (
-        not torch.compiler.is_compiling()
-        and not torch._C._is_tracing()  # of torch.jit
-        and not torch._C._are_functorch_transforms_active()
-        and not torch._C._len_torch_dispatch_stack()
-        and forward_ad._current_level < 0  # no forward-mode differentiation
-        and all(tensor is None or type(tensor) in (Tensor, torch.nn.Parameter) for tensor in tensors)
-    )
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._is_tracing()  # of torch.jit
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+        or forward_ad._current_level >= 0  # forward-mode differentiation
+    ):
+        return False
+    for tensor in tensors:  # noqa: SIM110  (a generator takes longer than all the rest)
+        if type(tensor) not in _ORDINARY:
+            return False
+    return True
 
 
 def matmul(a: Tensor, b: Tensor) -> Tensor:
