@@ -2,6 +2,7 @@
 
 import io
 import logging
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -40,8 +41,8 @@ def experiences() -> Any:
 
 def network(kind: str, **settings: Any) -> nn.Sequential:
     torch.manual_seed(0)
-    make = {"bnn": bnn, "mlp": mlp}[kind]
-    return make((1, 3, 3), N_CLASSES, hidden=[12], **settings)
+    makers: dict[str, Callable[..., nn.Sequential]] = {"bnn": bnn, "mlp": mlp}
+    return makers[kind]((1, 3, 3), N_CLASSES, hidden=[12], **settings)
 
 
 def naive(model: nn.Module, plugins: list[Any]) -> Naive:
