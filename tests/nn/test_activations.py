@@ -147,6 +147,10 @@ def test_a_value_keeps_its_bits_with_the_gradient_of_another() -> None:
         (lambda: KWTA(0.0), "share=0.0: expected a number > 0 and <= 1"),
         (lambda: KWTA(1.5), "share=1.5"),
         (lambda: KWTA()(torch.zeros(3)), r"input.shape=\(3,\): expected \(N, \*\) with at least one unit"),
+        (
+            lambda: KWTA()(torch.zeros(3, 2, dtype=torch.long)),
+            r"input.dtype=torch.int64: expected a floating-point type",
+        ),
         (lambda: KWTA()(torch.zeros(3, 0)), r"input.shape=\(3, 0\)"),
     ],
 )

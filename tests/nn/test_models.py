@@ -71,7 +71,7 @@ def test_images_too_small_for_the_convolutions_are_refused() -> None:
 
 
 def test_an_unknown_norm_is_refused_by_name() -> None:
-    with pytest.raises(UserError, match=r"model\.norm=group is not known; choose from batch, layer, none"):
+    with pytest.raises(UserError, match=r"model\.norm=group: expected one of batch, layer, none"):
         bnn((1, 8, 8), 10, norm="group")
 
 

@@ -107,7 +107,9 @@ def test_a_step_that_grows_a_weight_ignores_m(case: Case, w: float, g: float, m:
         weight.grad = torch.tensor([[-g, g]])
         optimizer.step()
         moved.append(weight.detach())
-    torch.testing.assert_close(*moved, rtol=1e-6, atol=0)
+    # A kernel and torch's own Adam round in another order than the literal step.
+    literal = case.make is MetaplasticSGD or case.settings.get("compiled") is False
+    torch.testing.assert_close(*moved, rtol=0 if literal else 1e-6, atol=0)
     assert (moved[0].abs() >= w * (1 - 1e-6)).all()
 
 

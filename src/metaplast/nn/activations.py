@@ -163,6 +163,8 @@ class KWTA(nn.Module):
 def _winners(a: Tensor, share: float) -> Tensor:
     if a.dim() < 2 or not a.shape[1:].numel():
         raise ValueError(f"input.shape={tuple(a.shape)}: expected (N, *) with at least one unit")
+    if not a.dtype.is_floating_point:
+        raise ValueError(f"input.dtype={a.dtype}: expected a floating-point type")
     units = a.detach().flatten(1)
     k = max(1, int(share * units.shape[1]))
     threshold = units.topk(k, dim=1).values[:, -1].reshape(-1, *[1] * (a.dim() - 1))

@@ -40,7 +40,7 @@ def norm_layer(features: int, fan_in: int, n_tasks: int, **settings: Unpack[Norm
         return LayerNorm(features, n_states, affine, gamma_init)
     if kind == "none":
         return FixedScale(fan_in)
-    raise UserError(f"model.norm={kind} is not known; choose from batch, layer, none")
+    raise UserError(f"model.norm={kind}: expected one of batch, layer, none")
 
 
 def _activation(name: Activation) -> nn.Module:
