@@ -48,12 +48,6 @@ def test_m_of_zero_is_torchs_own(gradients: list[float], start: float) -> None:
     assert torch.allclose(ours, theirs.detach(), atol=1e-12)
 
 
-@given(positive, positive, metaplasticities)
-def test_a_step_that_grows_a_weight_ignores_m(w: float, g: float, m: float) -> None:
-    weight, away = torch.tensor([[w, -w]]), torch.tensor([[-g, g]])
-    assert torch.equal(run(weight, away, m=m), run(weight, away, m=0.0))
-
-
 def test_parameters_of_one_dimension_take_the_plain_step() -> None:
     weight, gradients = torch.tensor([0.5, -0.5]), torch.ones(3, 2)
     assert torch.equal(run(weight, gradients, m=5.0), run(weight, gradients, m=0.0))

@@ -148,6 +148,8 @@ NORMALIZATION = {
     "test_statistics": one_of("population", "running", "batch"),
 }
 
+ACTIVATION = one_of("sign", "gate", "kwta")
+
 SPLIT = {"n_tasks": integer(1, 10), "incremental": one_of("class", "task")}
 
 STREAM = {"n_parts": integer(1)}
@@ -190,20 +192,22 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
         **FEATURES,
     },
     "metaplast.scenarios.cifar100_features": {"n_tasks": integer(1, 100), **FEATURES},
-    "metaplast.nn.networks.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, **NORMALIZATION},
-    "metaplast.nn.networks.mlp": {"hidden": WIDTHS, "init_width": either(POSITIVE, NULL), **NORMALIZATION},
-    "metaplast.nn.networks.bcnn": {
+    "metaplast.nn.models.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, "activation": ACTIVATION, **NORMALIZATION},
+    "metaplast.nn.models.mlp": {"hidden": WIDTHS, "init_width": either(POSITIVE, NULL), **NORMALIZATION},
+    "metaplast.nn.models.bcnn": {
         "channels": WIDTHS,
         "kernel_size": integer(1),
         "padding": integer(0),
         "init_width": POSITIVE,
+        "activation": ACTIVATION,
         **NORMALIZATION,
     },
-    "metaplast.nn.networks.vgg": {
+    "metaplast.nn.models.vgg": {
         "channels": WIDTHS,
         "hidden": WIDTHS,
         "dropout": number(">= 0 and < 1", lambda share: 0 <= share < 1),
         "init_width": either(POSITIVE, NULL),
+        "activation": ACTIVATION,
         **NORMALIZATION,
     },
     "metaplast.optim.MetaplasticAdam": {
@@ -224,10 +228,10 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
 """By target, every setting that it takes from a configuration."""
 
 WIDTHS_OF = {
-    "metaplast.nn.networks.bnn": ("hidden",),
-    "metaplast.nn.networks.mlp": ("hidden",),
-    "metaplast.nn.networks.bcnn": ("channels",),
-    "metaplast.nn.networks.vgg": ("channels", "hidden"),
+    "metaplast.nn.models.bnn": ("hidden",),
+    "metaplast.nn.models.mlp": ("hidden",),
+    "metaplast.nn.models.bcnn": ("channels",),
+    "metaplast.nn.models.vgg": ("channels", "hidden"),
 }
 """By model, the lists that have one entry for each weight layer but the last between them."""
 

@@ -2,6 +2,7 @@
 
 import io
 import logging
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -38,8 +39,8 @@ def experiences() -> Any:
 
 def network(kind: str, **settings: Any) -> nn.Sequential:
     torch.manual_seed(0)
-    make = {"bnn": bnn, "mlp": mlp}[kind]
-    return make((1, 3, 3), N_CLASSES, hidden=[12], **settings)
+    makers: dict[str, Callable[..., nn.Sequential]] = {"bnn": bnn, "mlp": mlp}
+    return makers[kind]((1, 3, 3), N_CLASSES, hidden=[12], **settings)
 
 
 def naive(model: nn.Module, plugins: list[Any]) -> Naive:
@@ -222,12 +223,12 @@ def test_fisher_batch_is_avalanches_own(mode: dict[str, Any], experiences: Any) 
 @pytest.mark.parametrize("mode", [{}, {"mode": "online", "decay_factor": 0.7}])
 def test_avalanches_own_goes_on_from_a_saved_state(mode: dict[str, Any], experiences: Any) -> None:
     plugin, resumed = AvalancheEWC(3.0, **mode), AvalancheEWC(3.0, **mode)
-    train(network("mlp"), plugin, experiences)
+    train(network("mlp", norm="layer"), plugin, experiences)
     resumed.load_state_dict(through_a_file(plugin.state_dict()))
     torch.testing.assert_close(resumed.state_dict(), plugin.state_dict(), rtol=0, atol=0)
     losses = []
     for one in (plugin, resumed):
-        strategy = naive(network("mlp"), [])
+        strategy = naive(network("mlp", norm="layer"), [])
         strategy.clock.train_exp_counter, strategy.loss = N_TASKS, torch.zeros(1)
         one.before_backward(strategy)
         losses.append(strategy.loss.item())

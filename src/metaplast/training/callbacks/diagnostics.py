@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 from metaplast.loggers.csv import MetricsFile
 from metaplast.metrics import positive_signs
 from metaplast.nn import SignActivation, hidden_weights
-from metaplast.optim.consolidation import CONSOLIDATIONS
+from metaplast.optim.functional import CONSOLIDATIONS
 from metaplast.training.learner import Learner
 
 FILE = "diagnostics.csv"
