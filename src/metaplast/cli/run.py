@@ -19,12 +19,16 @@ from metaplast.io import write_text
 from metaplast.loggers.base import NoRun, replay
 from metaplast.loggers.csv import MetricsFile
 from metaplast.loggers.wandb import open_run
-from metaplast.metrics.continual import FIGURES, figures
+from metaplast.metrics.continual import SUMMARY_METRICS, summary_metrics
 from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
-from metaplast.report import print_summary, read_metrics
-from metaplast.report.protocol import labels_of_job
+from metaplast.report.console import print_summary
+from metaplast.report.protocol import job_naming
 from metaplast.report.report import write_result_files
+from metaplast.runs.directory import check_not_finished
+from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, METRICS
+from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import description, plain, read_summary, versions, write_summary
+from metaplast.runs.tables import read_metrics
 from metaplast.scenarios import Scenario
 from metaplast.search.trial import this_trial
 from metaplast.system import cores, keep_freed_memory
@@ -44,9 +48,6 @@ from metaplast.training.trainer import NoProfiler, network_for, tasks_of
 if TYPE_CHECKING:
     from metaplast.strategies.bridge import Bridge
 
-CHECKPOINT = Path("checkpoints") / "last.ckpt"
-"""Where a run keeps its last state, below its directory."""
-
 
 def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     """Train as `config` says, leave the files of a run in `run_dir`, and return the summary.
@@ -55,11 +56,12 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     raised again, once summary.json says so. Raises UserError for what is the user's to mend.
     """
     if config.resume is None:
-        write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    summary = {**description(config), "status": "running", "run_dir": str(run_dir)}
+        check_not_finished(run_dir)
+        write_text(run_dir / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+    summary = {**description(config), "status": RunStatus.RUNNING, "run_dir": str(run_dir)}
     before = read_summary(run_dir) if config.resume is not None else {}
     summary |= {"overrides": _overrides(before), "versions": versions()}
-    summary["wandb"] = before.get("wandb") or labels_of_job(summary)  # a resumed run is called what it was
+    summary["wandb"] = before.get("wandb") or job_naming(summary)  # a resumed run is called what it was
     write_summary(run_dir, summary)
     recording = NoRun()
     try:
@@ -68,7 +70,7 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
             print(f"watch it: {recording.view_command}", flush=True)
         summary |= _train(config, run_dir, summary, recording)
     except BaseException as error:
-        status = "failed" if isinstance(error, Exception) else "interrupted"
+        status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.INTERRUPTED
         summary |= {"status": status, "error": f"{type(error).__name__}: {error}"}
         write_summary(run_dir, summary)
         recording.summary(summary)
@@ -77,7 +79,7 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     write_summary(run_dir, summary)
     recording.summary(summary)
     if config.logger.get("model_artifact"):
-        recording.model({key: summary[key] for key in (*FIGURES, "strategy", "scenario", "m", "seed")})
+        recording.model({key: summary[key] for key in (*SUMMARY_METRICS, "strategy", "scenario", "m", "seed")})
     recording.finish()
     print_summary(summary)
     if recording.sync_command:
@@ -108,11 +110,11 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     learner = Learner(network, optimizer, schedule, m, reset, bridge, scenario.n_tests, criterion)
     data = StreamDataModule(scenario, schedule, config.batch_size, config.eval_batch_size, config.seed)
 
-    checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
+    checkpoint = run_dir / LAST_CHECKPOINT if config.resume is not None else None
     progress = Progress(schedule, config.trainer.progress, "part" if whole.in_parts else "task")
     sharing = SharedCores(torch.get_num_threads())
     giving_way = [sharing] if config.trainer.threads is None else []
-    metrics = MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint))
+    metrics = MetricsFile(run_dir / METRICS, _epochs_done(checkpoint))
     if metrics.path.exists():  # W&B records a resumed run anew, from its first row on
         replay(read_metrics(metrics.path), recording, config.epochs_per_task, scenario.n_tasks)
     recording.watch(hidden_weights(network))
@@ -130,7 +132,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
             summary = {**summary, "n_tasks": scenario.n_tasks, **threads, **_results(learner, recorder)}
             epochs_per_task = None if schedule.joint else schedule.epochs_per_task
             write_result_files(run_dir, learner.matrix.compute(), recorder.rows, epochs_per_task, summary)
-    return {**summary, "status": "pruned" if pruning.pruned else "completed"}
+    return {**summary, "status": RunStatus.PRUNED if pruning.pruned else RunStatus.COMPLETED}
 
 
 def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
@@ -173,7 +175,7 @@ def _trainer(
     """One Trainer for the whole stream."""
     every = config.trainer.checkpoint_every
     if every:
-        callbacks = [*callbacks, LastCheckpoint(run_dir / CHECKPOINT, every)]
+        callbacks = [*callbacks, LastCheckpoint(run_dir / LAST_CHECKPOINT, every)]
     return pl.Trainer(
         accelerator=config.trainer.accelerator,
         devices=1,
@@ -207,7 +209,7 @@ def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:
     plugins = learner.bridge is not None and learner.bridge.uses_boundary
     told = learner.reset_optimizer or per_task or masked or population or plugins
     return {
-        **figures(learner.matrix.compute(), learner.matrix.baseline()),
+        **summary_metrics(learner.matrix.compute(), learner.matrix.baseline()),
         "norm_per_task": any(norm.n_states > 1 for norm in norms),
         "task_boundary_used": told and not learner.schedule.joint,
         "task_label_used": per_task or masked,

@@ -165,12 +165,12 @@ def last_plasticity(R: Tensor) -> float:
     return float(R[-1, -1])
 
 
-FIGURES = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
-"""The four that a run comes to."""
+SUMMARY_METRICS = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
+"""The four metrics of a run, by their keys in summary.json."""
 
 
-def figures(R: Tensor, baseline: Tensor) -> dict[str, Any]:
-    """The accuracy matrix (T, J), the baseline (J,) and the four figures; None for what was not measured."""
+def summary_metrics(R: Tensor, baseline: Tensor) -> dict[str, Any]:
+    """The accuracy matrix (T, J), the baseline (J,) and the four metrics; None for what was not measured."""
     return {
         "average_accuracy": _number(average_accuracy(R)),
         "forgetting": _number(forgetting(R)),
