@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.cli.run import CHECKPOINT, run
 from metaplast.errors import UserError
-from metaplast.metrics.continual import FIGURES
+from metaplast.metrics.continual import SUMMARY_METRICS
 from metaplast.report import dashboard, read_matrix_csv
 from metaplast.report.report import rebuild_results
 from metaplast.runs.index import read_run
@@ -141,7 +141,7 @@ def test_the_files_of_a_run_are_rebuilt_to_the_last_bit_from_its_configuration_a
     told = json.dumps({**description(small(*overrides)), "status": "running"})
     (run_dir / "summary.json").write_text(told, "utf-8")
     rebuilt = rebuild_results(read_run(run_dir))
-    assert rebuilt == {key: summary[key] for key in (*FIGURES, "accuracy_matrix", "accuracy_before_training")}
+    assert rebuilt == {key: summary[key] for key in (*SUMMARY_METRICS, "accuracy_matrix", "accuracy_before_training")}
     assert {name: (run_dir / name).read_bytes() for name in results} == before
     assert (run_dir / "summary.json").read_text("utf-8") == told
 

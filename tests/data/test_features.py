@@ -150,5 +150,5 @@ def test_files_without_weights_are_refused(tmp_path: Path, content: object) -> N
 def test_weights_that_cannot_be_fetched_say_what_to_get(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
-    with pytest.raises(UserError, match=r"could not be fetched .*resnet18-f37072fd.pth.*--weights"):
+    with pytest.raises(UserError, match=r"could not be downloaded .*resnet18-f37072fd.pth.*--weights"):
         pretrained_resnet18()

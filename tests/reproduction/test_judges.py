@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from metaplast.metrics.intervals import PairedDifference
 from metaplast.report.aggregate import Sweep
 from metaplast.reproduction import judges
-from metaplast.reproduction.judges import Criterion, NotComparableError, judge
+from metaplast.reproduction.verdict import NotComparableError
 
 Make = Callable[..., Sweep]
 Runs = Sequence[tuple[Any, ...]]
@@ -26,38 +25,6 @@ def seeded(runs: Runs, n: int = 3) -> list[tuple[Any, ...]]:
 def by_m(**accuracies: float) -> list[tuple[list[float], dict[str, Any]]]:
     """Runs of one task by m: `m0=50` is 50 % at m = 0, `m1_35` at 1.35."""
     return [([value], {"m": float(key[1:].replace("_", "."))}) for key, value in accuracies.items()]
-
-
-def margin(*values: float) -> list[PairedDifference]:
-    return [PairedDifference(values)]
-
-
-@pytest.mark.parametrize(
-    ("margins", "outcome"),
-    [
-        ([(1.0, 1.1, 0.9), (2.0, 2.1, 2.0)], "held"),
-        ([(1.0, 1.1, 0.9), (-2.0, -2.1, -2.0)], "held in part"),
-        ([(1.0, 1.1, 0.9), (-2.0, 5.0, 0.1)], "held in part"),
-        ([(-1.0, -1.1, -0.9), (-2.0, -2.1, -2.0)], "did not hold"),
-        ([(-2.0, 5.0, 0.1), (-2.0, -2.1, -2.0)], "did not hold"),
-        ([(-2.0, 5.0, 0.1)], "undecided"),
-        ([(9.0,)], "one seed: points this way"),
-        ([(9.0,), (-1.0,)], "one seed: points this way in part"),
-        ([(-9.0,)], "one seed: points the other way"),
-        ([(9.0, 9.0)], "too few seeds: points this way"),
-        ([(9.0, 9.0, 9.0), (9.0,)], "one seed: points this way"),
-    ],
-)
-def test_only_intervals_over_three_seeds_decide(margins: list[tuple[float, ...]], outcome: str) -> None:
-    verdict = judge([Criterion("so much", margin(*values)) for values in margins])
-    assert verdict.outcome == outcome
-    assert verdict.n == min(map(len, margins))
-    assert bool(verdict.margin) == (verdict.n >= 3)
-
-
-def test_a_verdict_without_common_seeds_is_refused() -> None:
-    with pytest.raises(NotComparableError, match="share no seed"):
-        judge([Criterion("so much", margin())])
 
 
 @pytest.mark.parametrize(
@@ -154,10 +121,10 @@ def widths(strategy: str, *accuracies: float, tasks: int = 1) -> list[tuple[list
 
 
 def test_width_must_not_hurt_from_narrow_to_wide(sweep: Make) -> None:
-    assert judges.does_not_fall_with_width(sweep(*seeded(widths("meta", 80, 90, 89.6, 95)))).outcome == "held"
-    fallen = judges.does_not_fall_with_width(sweep(*seeded(widths("meta", 80, 90, 70)), name="fallen"))
-    assert fallen.outcome == "did not hold"
-    assert "8: 80.0, 16: 90.0, 32: 70.0" in fallen.evidence
+    assert judges.reaches(sweep(*seeded(widths("meta", 80, 90, 89.6, 95))), 94, 94).outcome == "held"
+    fallen = judges.reaches(sweep(*seeded(widths("meta", 80, 90, 70)), name="fallen"), 80, 80)
+    assert fallen.outcome == "held in part"
+    assert fallen.evidence.startswith("not met: meta by width: 8: 80.0, 16: 90.0, 32: 70.0 %")
 
 
 def test_fig_3_asks_for_both_strategies_and_for_learning_all_at_once(sweep: Make) -> None:

@@ -19,7 +19,7 @@ from metaplast.io import write_text
 from metaplast.loggers.base import NoRun, replay
 from metaplast.loggers.csv import MetricsFile
 from metaplast.loggers.wandb import open_run
-from metaplast.metrics.continual import FIGURES, figures
+from metaplast.metrics.continual import SUMMARY_METRICS, summary_metrics
 from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
 from metaplast.report import print_summary, read_metrics
 from metaplast.report.protocol import labels_of_job
@@ -77,7 +77,7 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     write_summary(run_dir, summary)
     recording.summary(summary)
     if config.logger.get("model_artifact"):
-        recording.model({key: summary[key] for key in (*FIGURES, "strategy", "scenario", "m", "seed")})
+        recording.model({key: summary[key] for key in (*SUMMARY_METRICS, "strategy", "scenario", "m", "seed")})
     recording.finish()
     print_summary(summary)
     if recording.sync_command:
@@ -207,7 +207,7 @@ def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:
     plugins = learner.bridge is not None and learner.bridge.uses_boundary
     told = learner.reset_optimizer or per_task or masked or population or plugins
     return {
-        **figures(learner.matrix.compute(), learner.matrix.baseline()),
+        **summary_metrics(learner.matrix.compute(), learner.matrix.baseline()),
         "norm_per_task": any(norm.n_states > 1 for norm in norms),
         "task_boundary_used": told and not learner.schedule.joint,
         "task_label_used": per_task or masked,

@@ -1,7 +1,7 @@
-"""CIFAR-10 and CIFAR-100: 50,000 training and 10,000 test images of 32 x 32 pixels in three colours.
+"""CIFAR-10 and CIFAR-100: 50,000 training and 10,000 test images of 32 x 32 pixels in three colors.
 
 Read from their *binary version*: records of a label byte (CIFAR-100: a coarse one, then the fine one) and 3,072 pixels,
-the red plane first. The Python version holds pickles, and reading a pickle can run any code.
+the red plane first. The Python version contains pickles, and reading a pickle can run any code.
 
 Source: Krizhevsky 2009, Learning multiple layers of features from tiny images;
 https://www.cs.toronto.edu/~kriz/cifar.html.
@@ -25,7 +25,7 @@ _PIXELS = 3 * 32 * 32
 class _Cifar:
     title: str
     folder: str
-    """Folder of the data directory for the archive, or for what is in it."""
+    """Folder of the data directory with the archive or its files."""
     archive: str
     unpacked: str
     """Name of the archive's own folder."""
@@ -62,8 +62,8 @@ def load_cifar10(data_dir: str | Path, train: bool) -> tuple[Tensor, Tensor]:
     """Images of ten classes: uint8 (N, 3, 32, 32) and int64 labels (N,), N = 50,000 to train or 10,000 to test.
 
     Labels: airplane 0, automobile 1, bird 2, cat 3, deer 4, dog 5, frog 6, horse 7, ship 8, truck 9. Read from
-    `cifar-10-binary.tar.gz` in the folder `cifar10` of `data_dir`, or from the files in it, unpacked there. They are
-    not fetched. Raises UserError if a file is missing, with where to get it, or damaged.
+    `cifar-10-binary.tar.gz` in the folder `cifar10` of `data_dir`, or from its unpacked files there. They are not
+    downloaded. Raises UserError if a file is missing (the message says where to get it) or damaged.
     """
     return _load(_CIFAR10, Path(data_dir).expanduser(), train)
 
@@ -71,7 +71,7 @@ def load_cifar10(data_dir: str | Path, train: bool) -> tuple[Tensor, Tensor]:
 def load_cifar100(data_dir: str | Path, train: bool) -> tuple[Tensor, Tensor]:
     """Images of a hundred classes, with their fine labels; otherwise as :func:`load_cifar10`.
 
-    Read from `cifar-100-binary.tar.gz` in the folder `cifar100` of `data_dir`, or from the files in it.
+    Read from `cifar-100-binary.tar.gz` in the folder `cifar100` of `data_dir`, or from its unpacked files.
     """
     return _load(_CIFAR100, Path(data_dir).expanduser(), train)
 
@@ -85,7 +85,7 @@ def _load(cifar: _Cifar, data_dir: Path, train: bool) -> tuple[Tensor, Tensor]:
 
 
 def _contents(cifar: _Cifar, data_dir: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield what to call each file, and its bytes, in the order of `names`."""
+    """Yield the name of each file for messages, and its bytes, in the order of `names`."""
     base = data_dir / cifar.folder
     for folder in (base / cifar.unpacked, base, data_dir / cifar.unpacked):
         if all((folder / name).is_file() for name in names):
@@ -111,11 +111,11 @@ def _archived(archive: Path, names: Sequence[str]) -> list[tuple[str, bytes]]:
     found = {}
     try:
         with tarfile.open(archive) as tar:
-            for member in tar:  # in one pass: going back in a compressed file means decompressing it again
+            for member in tar:  # one pass, since seeking back in a compressed file decompresses it again
                 if member.name in names and (file := tar.extractfile(member)) is not None:
                     found[member.name] = file.read()
     except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
-        raise UserError(f"{archive} cannot be read: {error}. If it is damaged, get it again.") from error
+        raise UserError(f"{archive} cannot be read: {error}. If it is damaged, download it again.") from error
     for name in names:
         if name not in found:
             raise UserError(f"{archive} has no {name}: it is not the binary version.")

@@ -1,4 +1,4 @@
-"""The picture of an accuracy matrix: an annotated heat map in percent, drawn on axes that the caller owns."""
+"""Draw an accuracy matrix as an annotated heat map in percent, on axes of the caller."""
 
 import math
 
@@ -8,27 +8,26 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-# From dark to light without a turn, so it reads in grey and by colour-blind eyes.
-COLOUR_MAP = "viridis"
+# Monotonic in lightness, so it is readable in gray and by color-blind readers.
+COLOR_MAP = "viridis"
 BRIGHT_ABOVE = 55.0
-"""Percent above which the colour map is so light that black is read better on it than white."""
+"""Percent above which black text is more readable than white."""
 PARTS_A_ROW = 10
-"""Of a stream, how many parts stand beside each other."""
+"""Parts per row of the heat map in stream learning."""
 
 
 def draw_accuracy_matrix(R: Tensor, ax: Axes) -> AxesImage:
     """Draw R as a heat map: rows 'after task i', columns 'task j', each cell in percent on a fixed scale of 0 to 100.
 
-    A cell that is NaN, not measured, is hatched and bears no number. A white staircase parts the tasks that had been
-    trained (left of it) from those still to come. The one column of a stream is broken into rows of ten parts, read as
-    lines of text are.
+    A NaN cell (not measured) is hatched and has no number. A white staircase separates the tasks already trained (left
+    of it) from later ones. The single column of stream learning is wrapped into rows of ten parts.
 
     Args:
-        R: accuracy matrix, shape (T, T), or (T, 1) of a stream; fractions.
+        R: accuracy matrix, shape (T, T), or (T, 1) in stream learning; fractions.
         ax: the axes to draw on.
 
     Returns:
-        The image, from which a colour bar can be made.
+        The image, for a color bar.
     """
     percent = 100 * R.double()
     image = _draw_stream(percent, ax) if is_stream(R) else _draw_square(percent, ax)
@@ -41,20 +40,17 @@ def draw_accuracy_matrix(R: Tensor, ax: Axes) -> AxesImage:
 
 
 def is_stream(R: Tensor) -> bool:
-    """Whether R is that of a stream: several parts, one test."""
+    """Whether R is that of stream learning: several parts, one test."""
     return R.shape[1] == 1 and len(R) > 1
 
 
 def cell_font_size(n_tasks: int) -> float:
-    """Font size in points at which a number fits its cell in a figure of `figure_size`."""
+    """Font size in points of the numbers in a figure of `figure_size`."""
     return max(6.0, min(10.0, 13.0 - 0.4 * n_tasks))
 
 
 def figure_size(n_tasks: int, n_tested: int | None = None) -> tuple[float, float]:
-    """Width and height in inches of a figure in which each number of R, of shape (`n_tasks`, `n_tested`), has room.
-
-    `n_tested` None is one test a task.
-    """
+    """Width and height in inches of a figure for R of shape (`n_tasks`, `n_tested`); None: one test per task."""
     if n_tested == 1 < n_tasks:
         columns = min(n_tasks, PARTS_A_ROW)
         cell = 0.055 * cell_font_size(PARTS_A_ROW)
@@ -82,7 +78,7 @@ def _draw_stream(percent: Tensor, ax: Axes) -> AxesImage:
     rows = [padded[start : start + columns] for start in range(0, len(padded), columns)]
     size = cell_font_size(PARTS_A_ROW)
     image = _draw_cells(rows, ax, size)
-    if n_parts % columns:  # there are no such parts, which is not the same as not measured
+    if n_parts % columns:  # no such parts, unlike parts not measured
         ax.add_patch(Rectangle((n_parts % columns - 0.5, len(rows) - 1.5), columns, 1, color="white"))
     ax.set_xticks(range(columns), [f"+{j}" for j in range(columns)], fontsize=size)
     ax.set_yticks(range(len(rows)), [f"after part {i * columns}" for i in range(len(rows))], fontsize=size)
@@ -91,12 +87,12 @@ def _draw_stream(percent: Tensor, ax: Axes) -> AxesImage:
 
 
 def _draw_cells(percent: list[list[float]], ax: Axes, size: float) -> AxesImage:
-    image = ax.imshow(percent, cmap=COLOUR_MAP, vmin=0, vmax=100, aspect="equal")
+    image = ax.imshow(percent, cmap=COLOR_MAP, vmin=0, vmax=100, aspect="equal")
     for i, row in enumerate(percent):
         for j, value in enumerate(row):
             if not math.isnan(value):
-                colour = "black" if value > BRIGHT_ABOVE else "white"
-                ax.text(j, i, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=size)
+                color = "black" if value > BRIGHT_ABOVE else "white"
+                ax.text(j, i, f"{value:.1f}", ha="center", va="center", color=color, fontsize=size)
     return image
 
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from metaplast.errors import UserError
-from metaplast.metrics.continual import figures
+from metaplast.metrics.continual import summary_metrics
 from metaplast.report.figures.curves import write_curves_figure
 from metaplast.report.figures.matrix import write_matrix_figure
 from metaplast.runs.index import Run, find_runs, held
@@ -83,7 +83,7 @@ def rebuild_results(run: Run) -> dict[str, Any]:
     n_tested, last_task = len(accuracies(rows[0])), int(rows[-1]["task"])
     *_, R = matrices(rows, max(n_trained(config, n_tested), last_task + 1))
     baseline = torch.tensor([torch.nan] * n_tested if before is None else before, dtype=torch.float64)
-    results = figures(R, baseline)
+    results = summary_metrics(R, baseline)
     joint = config["strategy"].get("stream") == "joint"
     write_result_files(run.path, R, rows, None if joint else config["epochs_per_task"], {**run.summary, **results})
     return results

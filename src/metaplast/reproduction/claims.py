@@ -9,7 +9,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from metaplast.reproduction import judges
-from metaplast.reproduction.judges import Verdict
+from metaplast.reproduction.verdict import Verdict
 
 NOT_AVAILABLE = "The paper's own numbers are not available: its full text could not be read."
 

@@ -1,149 +1,32 @@
 """How each claim is judged: from the runs of a sweep, or the numbers that a script wrote, to a verdict.
 
-A claim asks for one or more criteria, such as "metaplasticity is at most 1 point below EWC". Each is measured seed by
-seed as a margin: how far the result lies on the claimed side of the tolerance. A criterion is met where the 95 %
-interval of the mean margin lies above 0 (`metaplast.metrics.intervals`), which takes at least three seeds. With fewer
-seeds the verdict says only which way the numbers point. Runs are compared only if they agree in everything but what the
-claim varies; else the claim is *not comparable*.
-
 Accuracies and margins are in percentage points. The tolerances are ours; `claims.yaml` states them with each claim.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from statistics import fmean
+from typing import Any
 
-from metaplast.metrics.intervals import MIN_PAIRS, PairedDifference, paired_difference
+from metaplast.metrics.intervals import PairedDifference, paired_difference
 from metaplast.report.aggregate import Setting, Sweep, percent
 from metaplast.report.figures.sweep import setting_curves
-from metaplast.report.protocol import common
+from metaplast.reproduction.verdict import (
+    Criterion,
+    NotComparableError,
+    Verdict,
+    check_comparable,
+    compare,
+    judge,
+    per_seed,
+)
 from metaplast.runs.index import Run, Value
 
 TOLERANCE_POINTS = 0.5
 """Points by which a mean may lie below the one before it and still count as not falling."""
 ABOVE_CHANCE_POINTS = 10.0
 """Points above chance from which on a task counts as remembered at all."""
-NO_CONDITION = ("seed", "measure_every", "eval_every_n_epochs", "plots")
-"""Settings in which compared runs may always differ: pairs share the seed, and the others change no result."""
-
-PerSeed = Mapping[Any, float]
-
-
-class NotComparableError(Exception):
-    """The runs differ in more than what the claim compares, or share no seed; the message says in what."""
-
-
-class Verdict(NamedTuple):
-    """What became of a claim, and what that rests on."""
-
-    outcome: str
-    """held, held in part, did not hold, undecided, measured (nothing is claimed), not comparable; or, for fewer than
-    three seeds, `one seed: points this way`, `too few seeds: points the other way` and so on."""
-    evidence: str
-    """What was measured, in a sentence or two, with numbers."""
-    n: int = 0
-    """Number of seeds that every criterion rests on."""
-    margin: str = ""
-    """The smallest margin with its interval; empty where there is none."""
-
-
-class Criterion(NamedTuple):
-    """One thing that a claim asks for: every margin has to be above 0."""
-
-    evidence: str
-    margins: Sequence[PairedDifference]
-
-    @property
-    def smallest(self) -> PairedDifference:
-        """The margin on which the criterion depends most."""
-        return min(self.margins, key=lambda margin: margin.interval()[0] if margin.n >= MIN_PAIRS else margin.mean)
-
-    @property
-    def n(self) -> int:
-        """Seeds of the margin that has the fewest."""
-        return min(margin.n for margin in self.margins)
-
-    @property
-    def passed(self) -> bool | None:
-        """Whether the intervals put all margins above 0; None where they leave it open."""
-        decided = [margin.exceeds() for margin in self.margins]
-        return False if False in decided else None if None in decided else True
-
-    @property
-    def points_this_way(self) -> bool:
-        """Whether all mean margins are above 0, certain or not."""
-        return all(margin.mean > 0 for margin in self.margins)
-
-    def __str__(self) -> str:
-        """The evidence, with `not met` or `uncertain` before it and the interval of the smallest margin behind it."""
-        if self.n < MIN_PAIRS:
-            return self.evidence if self.points_this_way else f"not met: {self.evidence}"
-        prefix = {True: "", False: "not met: ", None: "uncertain: "}[self.passed]
-        return f"{prefix}{self.evidence} (margin {self.smallest})"
-
-
-def judge(criteria: Sequence[Criterion]) -> Verdict:
-    """Combine criteria into a verdict.
-
-    >>> margins = [PairedDifference((8.0, 9.0, 10.0)), PairedDifference((-3.0, -2.0, -3.0))]
-    >>> verdict = judge([Criterion("rises", margins[:1]), Criterion("ends at 94 %", margins[1:])])
-    >>> verdict.outcome, verdict.n, verdict.margin
-    ('held in part', 3, '-2.7 [-4.1, -1.2]')
-    >>> verdict.evidence
-    'rises (margin +9.0 [+6.5, +11.5]); not met: ends at 94 % (margin -2.7 [-4.1, -1.2])'
-    >>> judge([Criterion("rises", [PairedDifference((9.0,))])]).outcome
-    'one seed: points this way'
-    """
-    if not criteria or not all(criterion.n for criterion in criteria):
-        raise NotComparableError("the runs share no seed")
-    n = min(criterion.n for criterion in criteria)
-    if n < MIN_PAIRS:
-        this_way = [criterion.points_this_way for criterion in criteria]
-        where = "this way" if all(this_way) else "this way in part" if any(this_way) else "the other way"
-        outcome = f"{'one seed' if n == 1 else 'too few seeds'}: points {where}"
-    else:
-        passed = [criterion.passed for criterion in criteria]
-        if all(passed):
-            outcome = "held"
-        elif any(passed):
-            outcome = "held in part"
-        else:
-            outcome = "did not hold" if False in passed else "undecided"
-    smallest = Criterion("", [margin for criterion in criteria for margin in criterion.margins]).smallest
-    return Verdict(outcome, "; ".join(map(str, criteria)), n, str(smallest) if n >= MIN_PAIRS else "")
-
-
-def compare(a: Setting, b: Setting, apart_from: Sequence[str], measure: Callable[[Run], float]) -> PairedDifference:
-    """Return `measure` of the runs of `a` less that of the runs of `b`, paired by seed.
-
-    `apart_from` are the beginnings of the settings' names in which the two may differ, since that is the comparison.
-
-    Raises:
-        NotComparableError: if they differ in another setting or in their normalization.
-    """
-    check_comparable([a, b], apart_from)
-    return paired_difference(per_seed(a, measure), per_seed(b, measure))
-
-
-def check_comparable(settings: Sequence[Setting], apart_from: Sequence[str]) -> None:
-    """Raise NotComparableError if runs differ in settings whose names do not begin with any of `apart_from`."""
-    runs = [run for setting in settings for run in setting.completed]
-    allowed = (*NO_CONDITION, *apart_from)
-    keys = [key for key in dict.fromkeys(key for run in runs for key in run.settings) if not key.startswith(allowed)]
-    values = {key: list(dict.fromkeys(str(run.settings.get(key)) for run in runs)) for key in keys}
-    values["normalization"] = list(dict.fromkeys(common([run.summary]).normalization for run in runs))
-    differing = [f"{key} {' against '.join(found)}" for key, found in values.items() if len(found) > 1]
-    if differing:
-        raise NotComparableError(f"the runs compared differ in {', '.join(differing)}")
-
-
-def per_seed(setting: Setting, measure: Callable[[Run], float]) -> dict[Any, float]:
-    """`measure` of each completed run, by seed; runs of one seed are averaged."""
-    found: dict[Any, list[float]] = {}
-    for run in setting.completed:
-        found.setdefault(run.seed, []).append(measure(run))
-    return {seed: sum(values) / len(values) for seed, values in found.items()}
 
 
 def average(run: Run) -> float:
@@ -151,14 +34,14 @@ def average(run: Run) -> float:
     return 100 * float(run.summary["average_accuracy"])
 
 
+def task_accuracies(run: Run) -> list[float]:
+    """The accuracy on each task at the end, in percent."""
+    return [100 * float(accuracy) for accuracy in run.summary["accuracy_matrix"][-1]]
+
+
 def on_task(task: int) -> Callable[[Run], float]:
     """The accuracy on `task` at the end, in percent, as a function of a run."""
-    return lambda run: 100 * float(run.summary["accuracy_matrix"][-1][task])
-
-
-def lowest_task(run: Run) -> float:
-    """The accuracy at the end on the task with the lowest one, in percent."""
-    return 100 * float(min(run.summary["accuracy_matrix"][-1]))
+    return lambda run: task_accuracies(run)[task]
 
 
 def value(setting: Setting, key: str) -> Value:
@@ -206,8 +89,7 @@ def control_gains_less(sweep: Sweep, bnn: Sweep, share: float = 1 / 3) -> Verdic
     check_comparable([*control.values(), *binary.values()], ["m", "model.", "strategy."])
     gains = [_by_seed(settings[_best_m(settings)], settings[min(settings)], average) for settings in (control, binary)]
     margin = paired_difference({seed: share * gain for seed, gain in gains[1].items()}, gains[0])
-    said = [sum(gain.values()) / len(gain) for gain in gains]
-    evidence = f"best m against m = 0: full precision {said[0]:+.1f}, binary {said[1]:+.1f} points"
+    evidence = f"best m against m = 0: full precision {_mean(gains[0]):+.1f}, binary {_mean(gains[1]):+.1f} points"
     return judge([Criterion(evidence, [margin])])
 
 
@@ -228,11 +110,6 @@ def table1(sweep: Sweep, near: float = 1.0, clearly: float = 5.0) -> Verdict:
     )
 
 
-def does_not_fall_with_width(sweep: Sweep, strategies: Sequence[str] = ("meta",)) -> Verdict:
-    """From each width to the next, the average accuracy of none of the `strategies` falls."""
-    return judge([_width_criterion(sweep, strategy) for strategy in strategies])
-
-
 def joint_is_not_hurt(sweep: Sweep, cost: float = 2.0) -> Verdict:
     """Width hurts neither metaplasticity nor EWC; and where all tasks are learned at once, m costs at most `cost`."""
     criteria = [_width_criterion(sweep, strategy) for strategy in ("meta", "ewc")]
@@ -248,7 +125,7 @@ def joint_is_not_hurt(sweep: Sweep, cost: float = 2.0) -> Verdict:
 def reaches(sweep: Sweep, average_floor: float, task_floor: float) -> Verdict:
     """The best setting reaches `average_floor` over all tasks and `task_floor` on each; and width does not hurt."""
     best = max(pick(sweep, {}), key=mean)
-    lowest = per_seed(best, lowest_task)
+    lowest = per_seed(best, lambda run: min(task_accuracies(run)))
     said = f"the best mean is {mean(best):.1f} % ({best.label})"
     return judge(
         [
@@ -344,7 +221,7 @@ def every_run(rows: Sequence[Mapping[str, Any]], floors: Mapping[str, float]) ->
     for key, floor in floors.items():
         margins = [{row.get("seed", 0): float(row.get(key) or 0)} for row in rows]
         if all("seed" in row for row in rows):
-            margins = [{seed: number for margin in margins for seed, number in margin.items()}]
+            margins = [dict(pair for margin in margins for pair in margin.items())]
         said = ", ".join("undefined" if row.get(key) is None else f"{row[key]:.4g}" for row in rows)
         said = f"{key.replace('_', ' ')}: {said} (needed {floor:g})"
         criteria.append(Criterion(said, [paired_difference(margin, floor) for margin in margins]))
@@ -419,8 +296,8 @@ def _width(setting: Setting) -> int:
     return int(json.loads(str(value(setting, "model.hidden")))[0])
 
 
-def _mean(by_seed: PerSeed) -> float:
-    return sum(by_seed.values()) / len(by_seed)
+def _mean(by_seed: Mapping[Any, float]) -> float:
+    return fmean(by_seed.values())
 
 
 def _listed(numbers: Mapping[Any, float]) -> str:

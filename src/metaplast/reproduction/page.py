@@ -5,7 +5,6 @@ Measuring a claim replaces its row in docs/results.json. Rows measured on other 
 
 import csv
 import json
-import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,8 +17,9 @@ from metaplast.report.aggregate import Sweep, make_sweep
 from metaplast.report.protocol import common
 from metaplast.report.tables import markdown_table
 from metaplast.reproduction.claims import Claim
-from metaplast.reproduction.judges import NotComparableError, Verdict
-from metaplast.runs.index import Run, find_runs
+from metaplast.reproduction.judges import task_accuracies
+from metaplast.reproduction.verdict import NotComparableError, Verdict
+from metaplast.runs.index import find_runs
 from metaplast.runs.journal import Journal
 
 SIZES = {"cpu": "CPU size", "paper": "the paper's size"}
@@ -100,14 +100,10 @@ def measure(claim: Claim, folders: Mapping[str, Path]) -> Row:
         table=markdown_table(completed),
         commit=_commit(sweep),
         values={
-            setting.label: {str(run.seed): [round(100 * a, 2) for a in _last_row(run)] for run in setting.completed}
+            setting.label: {str(run.seed): [round(a, 2) for a in task_accuracies(run)] for run in setting.completed}
             for setting in completed
         },
     )
-
-
-def _last_row(run: Run) -> list[float]:
-    return [math.nan if a is None else float(a) for a in run.summary["accuracy_matrix"][-1]]
 
 
 def _judge(claim: Claim, *measured: Any) -> Verdict:

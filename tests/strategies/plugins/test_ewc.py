@@ -2,6 +2,7 @@
 
 import io
 import logging
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, get_args
 
@@ -134,7 +135,7 @@ def test_batch_normalization_uses_the_statistics_of_the_samples(statistics: str,
     torch.testing.assert_close(plugin.penalty.importance["layer1.weight"], fisher["layer1.weight"])
 
 
-def consolidated(plugin: EWC, model: nn.Module, experience: Any, criterion: Any = None) -> dict[str, Tensor]:
+def consolidated(plugin: EWC, model: nn.Module, experience: Any, criterion: Any = None) -> Mapping[str, Tensor]:
     """The importances after one task, without training."""
     plugin.after_training_exp(SimpleNamespace(model=model, experience=experience, _criterion=criterion))
     return plugin.penalty.importance
