@@ -94,8 +94,8 @@ def _contents(cifar: _Cifar, data_dir: Path, names: Sequence[str]) -> Iterator[t
     archive = base / cifar.archive
     if not archive.is_file():
         raise UserError(
-            f"{cifar.title} is not in data_dir={data_dir}. Get its binary version, {cifar.archive}, from "
-            f"https://www.cs.toronto.edu/~kriz/cifar.html and put it, packed or unpacked, into {base}."
+            f"data_dir={data_dir}: expected the files of {cifar.title}, got none. Get its binary version, "
+            f"{cifar.archive}, from https://www.cs.toronto.edu/~kriz/cifar.html and put it, packed or unpacked, into {base}."
         )
     yield from _archived(archive, [f"{cifar.unpacked}/{name}" for name in names])
 
@@ -118,7 +118,7 @@ def _archived(archive: Path, names: Sequence[str]) -> list[tuple[str, bytes]]:
         raise UserError(f"{archive} cannot be read: {error}. If it is damaged, download it again.") from error
     for name in names:
         if name not in found:
-            raise UserError(f"{archive} has no {name}: it is not the binary version.")
+            raise UserError(f"{archive}: expected {name} of the binary version, got an archive without it")
     return [(f"{archive}: {name}", found[name]) for name in names]
 
 
@@ -126,8 +126,8 @@ def _records(content: bytes, where: str, cifar: _Cifar) -> Tensor:
     """Records (N, label bytes + 3072), uint8."""
     size = cifar.label_bytes + _PIXELS
     if not content or len(content) % size:
-        raise UserError(f"{where} is damaged: {len(content)} bytes are not records of {size} bytes each.")
+        raise UserError(f"{where}: expected records of {size} bytes, got {len(content)} bytes; it is damaged")
     records = torch.frombuffer(bytearray(content), dtype=torch.uint8).reshape(-1, size)
     if (label := int(records[:, cifar.label_bytes - 1].max())) >= cifar.n_classes:
-        raise UserError(f"{where} is not of {cifar.title}: it has the label {label}.")
+        raise UserError(f"{where}: expected labels of {cifar.title} up to {cifar.n_classes - 1}, got {label}")
     return records

@@ -270,7 +270,7 @@ def _fetch_missing(files: FileSet, data_dir: Path) -> dict[str, Path]:
     found = _find(files, data_dir)
     if missing := _missing(files, found):
         raise UserError(
-            f"{files.title} is not in data_dir={data_dir} and could not be fetched ({'; '.join(reasons)}). "
+            f"data_dir={data_dir}: expected {files.title}, got none, and no download ({'; '.join(reasons)}). "
             f"Put {', '.join(missing)} (plain or .gz) into {target}; "
             f"with a network, each of these provides them: {', '.join(map(str, files.sources))}."
         )

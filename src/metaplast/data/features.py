@@ -44,7 +44,7 @@ def read_features(path: Path, train: bool, n_classes: int) -> Features:
     Raises UserError if the file is missing (the message says how to make it) or has another format.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing: the features are made by `python scripts/make_features.py`.")
+        raise UserError(f"{path}: expected features, made by `python scripts/make_features.py`, got no file")
     part = "train" if train else "test"
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -80,11 +80,13 @@ SCALES = ("std", "variance", "none")
 def _check(path: Path, part: str, features: "np.ndarray", labels: "np.ndarray", n_classes: int) -> None:
     if features.ndim != 2 or features.dtype.kind != "f" or labels.shape != features.shape[:1]:
         raise UserError(
-            f"{path}: {part}_features has to be floats (N, F) and {part}_labels (N,), not {features.dtype} "
-            f"{features.shape} and {labels.shape}."
+            f"{path}: expected {part}_features of floats (N, F) and {part}_labels (N,), got {features.dtype} "
+            f"{features.shape} and {labels.shape}"
         )
     if labels.dtype.kind not in "iu" or not labels.size or labels.min() < 0 or labels.max() >= n_classes:
-        raise UserError(f"{path}: {part}_labels has to be integers from 0 to {n_classes - 1}, at least one.")
+        raise UserError(
+            f"{path}: expected {part}_labels of integers from 0 to {n_classes - 1}, at least one, got others"
+        )
 
 
 RESIZE, CROP = 220, 200
@@ -118,7 +120,7 @@ def pretrained_resnet18(weights: Path | None = None) -> nn.Module:
         ) from error
     except (OSError, EOFError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{weights or published.url} holds no weights of ResNet-18: {reason}") from error
+        raise UserError(f"{weights or published.url}: expected weights of ResNet-18, got {reason}") from error
     return network
 
 

@@ -29,8 +29,7 @@ def read_idx(path: Path, sha256: str | None = None) -> Tensor:
     content = read_content(path)
     if sha256 is not None and (digest := hashlib.sha256(content).hexdigest()) != sha256:
         raise UserError(
-            f"{path} is not the file expected: its SHA-256 (decompressed) is {digest}, expected {sha256}. "
-            "Delete it to download it again."
+            f"{path}: expected the SHA-256 {sha256} (decompressed), got {digest}. Delete it to download it again."
         )
     return _parse(content, path)
 
@@ -40,14 +39,14 @@ def _parse(content: bytes, path: Path) -> Tensor:
     start = 4 + 4 * dimensions
     if content[:3] != bytes((0, 0, _UNSIGNED_BYTE)) or dimensions == 0 or len(content) < start:
         raise UserError(
-            f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4].hex() or 'nothing'}, "
-            "expected 000008 and the number of dimensions."
+            f"{path}: expected an IDX file of unsigned bytes, which starts with 000008 and the number of dimensions, "
+            f"got {content[:4].hex() or 'nothing'}"
         )
     shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
     if len(content) - start != math.prod(shape):
         raise UserError(
-            f"{path} is damaged: its header states {' x '.join(map(str, shape))} elements, "
-            f"{len(content) - start} bytes follow it."
+            f"{path}: expected the {' x '.join(map(str, shape))} bytes that its header states, "
+            f"got {len(content) - start}; it is damaged"
         )
     # A tensor's memory has to be writable: the bytearray is a copy.
     return torch.frombuffer(bytearray(content), dtype=torch.uint8)[start:].reshape(shape)

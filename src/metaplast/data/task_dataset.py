@@ -36,12 +36,12 @@ class TaskTensors:
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
             raise ValueError(
-                "images of shape (N, C, H, W) and labels of shape (N,) are needed, "
-                f"not {tuple(self.images.shape)} and {tuple(self.labels.shape)}"
+                "images, labels: expected shapes (N, C, H, W) and (N,), "
+                f"got {tuple(self.images.shape)} and {tuple(self.labels.shape)}"
             )
         pixels = self.images.shape[1:].numel()
         if self.permutation is not None and self.permutation.shape != (pixels,):
-            raise ValueError(f"a permutation of {pixels} pixels is needed, not one of {self.permutation.numel()}")
+            raise ValueError(f"permutation: expected one of {pixels} pixels, got {self.permutation.numel()}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -99,7 +99,7 @@ def split_by_class(tensors: TaskTensors, classes: Sequence[Sequence[int]]) -> li
     parts = part_of[tensors.labels]
     sizes = parts.bincount(minlength=outside + 1)[:outside].tolist()
     if 0 in sizes:
-        raise UserError(f"the data have no image of the classes {list(classes[sizes.index(0)])}.")
+        raise UserError(f"data: expected images of the classes {list(classes[sizes.index(0)])}, got none")
     order = parts.argsort(stable=True)[: sum(sizes)]
     images, labels = torch.split(tensors.images[order], sizes), torch.split(tensors.labels[order], sizes)
     return [replace(tensors, images=of_part, labels=y) for of_part, y in zip(images, labels, strict=True)]

@@ -33,7 +33,7 @@ def load_usps(data_dir: str | Path, train: bool) -> tuple[Tensor, Tensor]:
         if path.is_file():
             return _read(path)
     raise UserError(
-        f"USPS is not in data_dir={data_dir}: {name} is missing. Get usps.bz2 and usps.t.bz2 from {_URL}/ "
+        f"data_dir={data_dir}: expected the files of USPS, got no {name}. Get usps.bz2 and usps.t.bz2 from {_URL}/ "
         f"and put them into {data_dir / 'usps'}."
     )
 
@@ -46,7 +46,7 @@ def _read(path: Path) -> tuple[Tensor, Tensor]:
     except (OSError, ValueError, IndexError) as error:
         raise UserError(f"{path} cannot be read as USPS in LIBSVM's format: {error}. Download it again.") from error
     if not (np.abs(values) <= 1).all() or not np.isin(labels, range(_N_CLASSES)).all() or not lines:
-        raise UserError(f"{path} is not USPS: labels from 1 to 10 and values from -1 to 1 are expected.")
+        raise UserError(f"{path}: expected USPS, with labels from 1 to 10 and values from -1 to 1, got others")
     images = ((values + 1) / 2 * 255).astype(np.uint8)
     return torch.from_numpy(images).reshape(-1, 1, _SIDE, _SIDE), torch.from_numpy(labels).long()
 

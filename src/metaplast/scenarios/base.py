@@ -119,12 +119,10 @@ def _read(dataset: Any) -> TaskTensors:
         images = torch.stack([sample[0] for sample in samples])
         labels = torch.tensor([int(sample[1]) for sample in samples])
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"an experience's samples have to be image tensors of one shape with integer labels: {error}"
-        ) from error
+        raise UserError(f"experience: expected image tensors of one shape with integer labels, got {error}") from error
     shape = images.shape[1:]
     if not 1 <= len(shape) <= 3:
-        raise UserError(f"an experience's images have to have 1 to 3 dimensions, not the shape {tuple(shape)}")
+        raise UserError(f"experience: expected images of 1 to 3 dimensions, got the shape {tuple(shape)}")
     return TaskTensors(images.reshape(len(images), *[1] * (3 - len(shape)), *shape), labels)
 
 

@@ -82,8 +82,8 @@ def _check_classes(classes: Any, n_classes: int) -> None:
     allowed = all(type(label) is int and 0 <= label < n_classes for label in labels)
     if not parts or not all(parts) or not allowed or len(set(labels)) < len(labels):
         raise UserError(
-            f"scenario.classes={classes}: a list of classes from 0 to {n_classes - 1} for each task is needed, "
-            "none of them twice."
+            f"scenario.classes={classes}: expected a list of classes from 0 to {n_classes - 1} for each task, none "
+            f"twice, got {classes!r}"
         )
 
 

@@ -38,9 +38,9 @@ def rotated_mnist(n_tasks: int, angles: float | Sequence[float], seed: int, data
 def _angles(n_tasks: int, angles: Any) -> list[float]:
     listed = list(angles) if isinstance(angles, Sequence) and not isinstance(angles, str) else [angles]
     if not all(type(angle) in (int, float) and math.isfinite(angle) for angle in listed):
-        raise UserError(f"scenario.angles={angles}: a number of degrees, or a list of such with one a task, is needed.")
+        raise UserError(f"scenario.angles={angles}: expected degrees or a list of them, one per task, got {angles!r}")
     if not isinstance(angles, Sequence):
         return [angles * task / max(1, n_tasks - 1) for task in range(n_tasks)]
     if len(listed) != n_tasks:
-        raise UserError(f"scenario.angles={listed}: has {len(listed)} angles, but scenario.n_tasks={n_tasks}.")
+        raise UserError(f"scenario.angles={listed}: expected scenario.n_tasks={n_tasks} angles, got {len(listed)}")
     return listed
