@@ -51,7 +51,7 @@ def test_it_reads_a_run_and_leaves_figure_table_and_numbers_beside_it(
     numbers = json.loads((run_dir / "sign_switch.json").read_text())
     assert numbers["settings"]["switched"] == [50, 20]
     assert [layer["layer"] for layer in numbers["layers"]] == ["layer1", "layer2"]
-    assert numbers["held"] == all(layer["held"] for layer in numbers["layers"])
+    assert numbers["passed"] == all(layer["passed"] for layer in numbers["layers"])
     rows = list(csv.DictReader((run_dir / "sign_switch.csv").read_text().splitlines()))
     assert len(rows) == 30
     assert sum(int(row["count"]) for row in rows) == 64 * 32 + 32 * 10
@@ -77,7 +77,7 @@ def test_the_experiment_is_a_run_that_it_reads(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ([], "the following arguments are required: RUN_DIR"),
-        (["no/such"], "no/such: is not the directory of a run, since it holds no config.yaml"),
+        (["no/such"], "RUN_DIR=no/such: expected the directory of a run, got one without config.yaml"),
         (["x", "--draws", "1"], "argument --draws: has to be a whole number from 2 to 100000, but is '1'"),
         (
             ["x", "--statistics", "mean"],

@@ -169,8 +169,8 @@ def test_frozen_parameters_are_left_out() -> None:
     assert list(diagonal_fisher(network, [data(5, (3,), 2)])) == ["1.weight"]
 
 
-class Unheard(nn.Module):
-    """Calls a layer whose answer nobody waits for."""
+class UnusedLayer(nn.Module):
+    """Calls a layer whose output is not used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class Unheard(nn.Module):
 
 
 def test_layers_that_have_no_say_have_no_information() -> None:
-    network = nn.Sequential(nn.Linear(3, 2), Unheard())
+    network = nn.Sequential(nn.Linear(3, 2), UnusedLayer())
     fisher = diagonal_fisher(network, [data(5, (3,), 2)])
     assert all(fisher[f"1.{layer}.weight"].eq(0).all() for layer in ("called", "spare"))
     assert fisher["0.weight"].gt(0).any()

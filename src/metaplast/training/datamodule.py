@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from metaplast.data import TaskTensors, augmented, batch_slices, epoch_draws, random_permutation
+from metaplast.data import TaskTensors, augment, augmentation_noise, batch_slices, random_permutation
 from metaplast.scenarios import Scenario, task_tensors
 from metaplast.training.task_schedule import Schedule
 
@@ -36,10 +36,9 @@ class EpochBatches:
     epoch goes on. The last batch differs in size where `batch_size` does not divide the data.
 
     Args:
-        tasks: the tasks whose data the epoch runs over, each image seen once.
-        batch_size: images a batch.
-        order: (total number of images,) indices into the tasks one after the other.
-        draws: (total number of images, 5), what :func:`metaplast.data.epoch_draws` gave for each, by which tasks with
+        tasks: the tasks whose data the epoch runs over, each image seen once. batch_size: images a batch. order: (total
+        number of images,) indices into the tasks one after the other. draws: (total number of images, 5), what
+        :func:`metaplast.data.augmentation_noise` gave for each, by which tasks with
             an augmentation are changed; None leaves all images as they are.
     """
 
@@ -74,7 +73,7 @@ class EpochBatches:
     def _part(self, task: TaskTensors, indices: Tensor, start: int) -> Batch:
         """The images at `indices` of a task whose first image has the index `start`."""
         images, labels = task.batch(indices - start)
-        return (images if self.draws is None else augmented(images, task.augmentation, self.draws[indices])), labels
+        return (images if self.draws is None else augment(images, task.augmentation, self.draws[indices])), labels
 
     def state_dict(self) -> dict[str, Any]:
         """How far the current pass has come."""
@@ -141,7 +140,7 @@ class StreamDataModule(pl.LightningDataModule):
             return self.train_tasks
         task = self.train_tasks[self.schedule.task(epoch)]
         if self._laid_out is None or self._laid_out[0] is not task:
-            self._laid_out = task, task.laid_out()  # once a task, not once a batch
+            self._laid_out = task, task.materialize()  # once a task, not once a batch
         return [self._laid_out[1]]
 
     def train_dataloader(self) -> Any:
@@ -152,7 +151,7 @@ class StreamDataModule(pl.LightningDataModule):
         task, epoch_in_task = self.schedule.task(epoch), self.schedule.epoch_in_task(epoch)
         device, key = tasks[0].labels.device, (n, self.seed, task, epoch_in_task)
         changed = any(task.augmentation != "none" for task in tasks)
-        draws = epoch_draws(*key).to(device) if changed else None
+        draws = augmentation_noise(*key).to(device) if changed else None
         batches = EpochBatches(tasks, self.batch_size, epoch_order(*key).to(device), draws)
         bridge = getattr(self.trainer and self.trainer.lightning_module, "bridge", None)
         return batches if bridge is None else bridge.loader(batches, task, epoch_in_task)

@@ -178,7 +178,7 @@ class Learner(pl.LightningModule):
         logits = self.network(x) if self.bridge is None else self.bridge.logits(batch, batch_idx, dataloader_idx)
         if isinstance(self.criterion, TaskCrossEntropy):
             logits = self.criterion.mask(logits, y)  # a test set is of one task, so its labels tell no more than that
-        self.matrix.update(logits, y, trained=self.trained, tested=dataloader_idx)
+        self.matrix.update(logits, y, after_task=self.trained, on_task=dataloader_idx)
 
     def on_validation_epoch_end(self) -> None:
         """Go on training with the live normalization."""

@@ -193,7 +193,7 @@ def through_a_file(state: dict[str, Any]) -> Any:
 
 
 class Reloaded(SI):
-    """Made anew from its saved state after every iteration."""
+    """Recreated from its saved state after every iteration."""
 
     def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
         state = through_a_file(self.state_dict())
