@@ -1,15 +1,15 @@
 """The directory of a run: taken by one run alone, and held by one process at a time."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from metaplast.errors import UserError
 from metaplast.runs.summary import read_summary
+from metaplast.runs.untrusted import load_saved_config
 
 LOCK = ".lock"
 
@@ -38,8 +38,11 @@ def has_checkpoint(run_dir: Path) -> bool:
     return any((run_dir / "checkpoints").glob("last*.ckpt"))
 
 
-def saved_config(run_dir: Path, resume: str) -> DictConfig:
-    """Read the configuration of the run, once it is known that there is something to go on with."""
+def saved_config(run_dir: Path, resume: str, trust: Collection[str] = ()) -> DictConfig:
+    """Read the configuration of the run, once it is known that there is something to go on with.
+
+    It may name what ships with metaplast, and the names in `trust`; UserError for any other.
+    """
     if not run_dir.is_dir():
         raise UserError(f"resume={resume}: there is no such directory; give the directory of a run")
     if not (run_dir / "config.yaml").is_file():
@@ -51,12 +54,9 @@ def saved_config(run_dir: Path, resume: str) -> DictConfig:
     if not has_checkpoint(run_dir):
         raise UserError(f"resume={resume}: there is no checkpoint (checkpoints/last.ckpt); start the run again")
     try:
-        saved = OmegaConf.load(run_dir / "config.yaml")
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"resume={resume}: its config.yaml cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(saved, DictConfig):
-        raise UserError(f"resume={resume}: its config.yaml holds no settings")
-    return saved
+        return load_saved_config(run_dir / "config.yaml", trust)
+    except UserError as error:
+        raise UserError(f"resume={resume}: {error}") from error
 
 
 def _take(directory: Path) -> bool:

@@ -159,7 +159,7 @@ def _without_seed(node: Any, seed: Any) -> Any:
 def _matters(key: str) -> bool:
     if key.startswith(("logger.", "trainer.", "search.", "first_tasks.")):
         return key == "trainer.precision"
-    return key not in ("data_dir", "resume", "budget", "figures", "diagnostics")
+    return key not in ("data_dir", "resume", "trust", "budget", "figures", "diagnostics")
 
 
 def _told(run: Run, job: Job | None) -> Run:
