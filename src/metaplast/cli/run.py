@@ -35,7 +35,7 @@ from metaplast.training.callbacks.pruning import Pruning
 from metaplast.training.callbacks.recorder import Recorder
 from metaplast.training.callbacks.thread_throttle import SharedCores
 from metaplast.training.callbacks.weight_histograms import WeightHistograms
-from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO, read_checkpoint
+from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO, check_form, read_checkpoint, resuming
 from metaplast.training.datamodule import StreamDataModule
 from metaplast.training.kinds import OPTIMIZER, PLUGIN, SCENARIO
 from metaplast.training.learner import Learner
@@ -124,7 +124,8 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
     trainer = _trainer(config, run_dir, schedule, [recorder, progress, *giving_way, *inside, pruning], recording.logger)
     try:
-        trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
+        with resuming(trainer, checkpoint):
+            trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     finally:
         if recorder.rows:  # also of a run that is cut short
             threads = {"fewest_threads": sharing.fewest}
@@ -164,8 +165,13 @@ def _epochs_done(checkpoint: Path | None) -> int | None:
     """Epochs behind the last row that a checkpoint knows of; None where there is no checkpoint to go on from."""
     if checkpoint is None:
         return None
-    rows = read_checkpoint(checkpoint)["callbacks"][Recorder.__qualname__]["rows"]
-    return int(rows[-1]["epoch"]) if rows else 0
+    content = read_checkpoint(checkpoint)
+    check_form(content, checkpoint)
+    try:
+        rows = content["callbacks"][Recorder.__qualname__]["rows"]
+        return int(rows[-1]["epoch"]) if rows else 0
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
+        raise UserError(f"checkpoint: {checkpoint}: callbacks: expected the rows of a run") from error
 
 
 def _trainer(
