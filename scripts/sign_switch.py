@@ -58,6 +58,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=whole(0, 2**32 - 1), default=0, metavar="N", help="seed of the draws (default 0)")
     add("--threads", type=whole(1, 1024), default=1, metavar="N", help="number of threads (default 1)")
     add("--data-dir", type=Path, metavar="DIR", help="folder of the data sets (default: that of the run)")
+    add(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a scenario or model of your own that config.yaml may name",
+    )
     add("--out", type=Path, metavar="DIR", help="folder of the results (default: RUN_DIR)")
     return parser.parse_args(argv)
 
@@ -74,7 +81,7 @@ def measure(arguments: argparse.Namespace) -> "list[SwitchedLayer]":
     from metaplast.training.finished_run import load_finished_run
 
     torch.set_num_threads(arguments.threads)
-    run = load_finished_run(arguments.run_dir, arguments.data_dir)
+    run = load_finished_run(arguments.run_dir, arguments.data_dir, arguments.trust)
     names = list(hidden_weights(run.network))
     sizes = arguments.switched or batch_sizes(len(names))
     if len(sizes) != len(names):

@@ -13,7 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from metaplast.config.instantiate import build, partial
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import TYPED_NOW, key_of
 from metaplast.errors import UserError
 from metaplast.io import write_text
 from metaplast.loggers.base import NoRun, replay
@@ -39,8 +39,9 @@ from metaplast.training.callbacks.pruning import Pruning
 from metaplast.training.callbacks.recorder import Recorder
 from metaplast.training.callbacks.thread_throttle import SharedCores
 from metaplast.training.callbacks.weight_histograms import WeightHistograms
-from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO, read_checkpoint
+from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO, check_form, read_checkpoint, resuming
 from metaplast.training.datamodule import StreamDataModule
+from metaplast.training.kinds import OPTIMIZER, PLUGIN, SCENARIO
 from metaplast.training.learner import Learner
 from metaplast.training.task_schedule import Schedule
 from metaplast.training.trainer import NoProfiler, network_for, tasks_of
@@ -90,20 +91,20 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 def _overrides(before: dict[str, Any]) -> list[str]:
     """What the command line set when the run was first started; nothing where that was done from Python."""
     given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    return [override for override in before.get("overrides", given) if key_of(override) != "resume"]
+    return [override for override in before.get("overrides", given) if key_of(override) not in TYPED_NOW]
 
 
 def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:
     """Build, fit, and write what was measured; return what there is to add to the summary."""
     _settle(config.trainer)
-    whole = build(config.scenario, seed=config.seed, data_dir=config.data_dir)
+    whole = build(config.scenario, SCENARIO, seed=config.seed, data_dir=config.data_dir)
     scenario = tasks_of(config, whole)
     pl.seed_everything(config.seed, verbose=False)
     schedule = Schedule(scenario.n_tasks, config.epochs_per_task, joint=config.strategy.stream == "joint")
     network = network_for(config, whole)
     m = plain(config.m) if config.strategy.uses_m and config.m is not None else 0.0
     bridge = _bridge(config, scenario)
-    optimizer = partial(config.strategy.optimizer)
+    optimizer = partial(config.strategy.optimizer, OPTIMIZER)
     classes = scenario.classes_of_task
     criterion = None if classes is None else TaskCrossEntropy(scenario.n_classes, classes)
     reset = config.strategy.reset_optimizer
@@ -125,7 +126,8 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
     trainer = _trainer(config, run_dir, schedule, [recorder, progress, *giving_way, *inside, pruning], recording.logger)
     try:
-        trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
+        with resuming(trainer, checkpoint):
+            trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     finally:
         if recorder.rows:  # also of a run that is cut short
             threads = {"fewest_threads": sharing.fewest}
@@ -141,7 +143,7 @@ def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
         return None
     from metaplast.strategies.bridge import Bridge  # brings Avalanche's training, seconds that others need not pay
 
-    plugins = [build(node) for node in config.strategy.plugins]
+    plugins = [build(node, PLUGIN) for node in config.strategy.plugins]
     return Bridge(plugins, scenario.benchmark, config.batch_size, config.eval_batch_size, config.epochs_per_task)
 
 
@@ -165,8 +167,13 @@ def _epochs_done(checkpoint: Path | None) -> int | None:
     """Epochs behind the last row that a checkpoint knows of; None where there is no checkpoint to go on from."""
     if checkpoint is None:
         return None
-    rows = read_checkpoint(checkpoint)["callbacks"][Recorder.__qualname__]["rows"]
-    return int(rows[-1]["epoch"]) if rows else 0
+    content = read_checkpoint(checkpoint)
+    check_form(content, checkpoint)
+    try:
+        rows = content["callbacks"][Recorder.__qualname__]["rows"]
+        return int(rows[-1]["epoch"]) if rows else 0
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
+        raise UserError(f"checkpoint: {checkpoint}: callbacks: expected the rows of a run") from error
 
 
 def _trainer(

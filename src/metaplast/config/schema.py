@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from metaplast.config.resolvers import BUDGETS
+from metaplast.runs.untrusted import is_dotted_name
 
 FIGURES = (
     "tasks_by_m",
@@ -85,6 +86,7 @@ NOT_NEGATIVE = number(">= 0", lambda value: value >= 0)
 WIDTHS = list_of(integer(1), "a list of integers >= 1, such as [512,512]")
 
 
+DOTTED = Rule("the full name of a function or class, such as my_lab.negatives", is_dotted_name)
 METAPLASTICITY = either(NOT_NEGATIVE, list_of(NOT_NEGATIVE, "a list of such (one a weight layer)"))
 
 CONSOLIDATION = one_of("tanh", "exponential")
@@ -116,6 +118,7 @@ SETTINGS = {
 OPTIONAL_SETTINGS = {
     "budget": one_of(*BUDGETS),
     "diagnostics": BOOLEAN,
+    "trust": either(DOTTED, list_of(DOTTED, "a list of such"), NULL),
     "figures": list_of(one_of(*FIGURES), f"a list of any of {', '.join(FIGURES)}"),
     "first_tasks.candidates": list_of(NOT_NEGATIVE, "a list of numbers >= 0"),
     "first_tasks.per_layer": BOOLEAN,
