@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from metaplast.data import Augmentation, augmented, epoch_draws, rotate
+from metaplast.data import Augmentation, augmentation_noise, augmented, rotate
 
 KINDS = st.sampled_from(get_args(Augmentation))
 SIDES = st.integers(8, 13)
@@ -25,7 +25,7 @@ def test_shapes_stay_every_pixel_is_one_of_the_images_own_or_0_and_nothing_else_
     how: Augmentation, n: int, height: int, width: int, seed: int
 ) -> None:
     x, state = images(n, height, width), torch.get_rng_state()
-    y = augmented(x, how, epoch_draws(n, seed, 0, 0))
+    y = augmented(x, how, augmentation_noise(n, seed, 0, 0))
     assert y.shape == x.shape
     for before, after in zip(x.flatten(0, 1), y.flatten(0, 1), strict=True):
         assert set(after.flatten().tolist()) <= {0.0, *before.flatten().tolist()}
@@ -35,7 +35,7 @@ def test_shapes_stay_every_pixel_is_one_of_the_images_own_or_0_and_nothing_else_
 
 @given(KINDS, st.permutations(range(6)))
 def test_what_is_done_to_an_image_does_not_depend_on_its_batch(how: Augmentation, order: list[int]) -> None:
-    x, draws = images(6, 8, 8), epoch_draws(6, 0, 1, 2)
+    x, draws = images(6, 8, 8), augmentation_noise(6, 0, 1, 2)
     assert torch.equal(augmented(x, how, draws)[order], augmented(x[order], how, draws[order]))
 
 
@@ -46,12 +46,12 @@ small = st.integers(0, 2)
 def test_the_draws_of_an_epoch_are_decided_by_seed_task_and_epoch(
     s: int, t: int, e: int, s2: int, t2: int, e2: int
 ) -> None:
-    same = torch.equal(epoch_draws(20, s, t, e), epoch_draws(20, s2, t2, e2))
+    same = torch.equal(augmentation_noise(20, s, t, e), augmentation_noise(20, s2, t2, e2))
     assert same == ((s, t, e) == (s2, t2, e2))
 
 
 def test_draws_are_uniform() -> None:
-    draws = epoch_draws(20_000, 0, 0, 0)
+    draws = augmentation_noise(20_000, 0, 0, 0)
     assert (draws.shape, draws.dtype) == ((20_000, 5), torch.float32)
     assert bool(((draws >= 0) & (draws < 1)).all())
     for column in draws.T:  # 2,000 ± 42 of each tenth
@@ -83,7 +83,7 @@ def test_a_turn_is_that_of_the_rotated_scenario_but_for_its_interpolation(draw: 
 
 def test_either_turned_or_cropped_each_half_of_the_time() -> None:
     x = images(400, 8, 8)
-    draws = epoch_draws(400, 0, 0, 0)
+    draws = augmentation_noise(400, 0, 0, 0)
     both = augmented(x, "flip_rotate_or_crop", draws)
     turned, cropped = augmented(x, "flip_rotate", draws), augmented(x, "flip_crop", draws)
     for choice, one, rotated, cut in zip(draws[:, 1], both, turned, cropped, strict=True):
@@ -92,4 +92,4 @@ def test_either_turned_or_cropped_each_half_of_the_time() -> None:
 
 def test_no_augmentation_gives_the_images_themselves() -> None:
     x = images(2, 8, 8)
-    assert augmented(x, "none", epoch_draws(2, 0, 0, 0)) is x
+    assert augmented(x, "none", augmentation_noise(2, 0, 0, 0)) is x

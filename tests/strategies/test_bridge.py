@@ -15,7 +15,7 @@ from metaplast.scenarios import Scenario
 from metaplast.strategies.bridge import Bridge
 from metaplast.strategies.compat import EVENTS
 from metaplast.strategies.plugins.ewc import EWC
-from metaplast.testing import avalanche_parity as two_loops
+from metaplast.testing import avalanche_parity
 from metaplast.testing.avalanche_parity import (
     EPOCHS,
     LR,
@@ -109,7 +109,7 @@ def test_every_event_fires_in_avalanches_order_and_sees_what_it_sees_there(scena
     ours, theirs = (watcher.seen for watcher in watchers)
     assert [event for event, _ in ours] == [event for event, _ in theirs]
     assert {event for event, _ in theirs} == set(EVENTS)
-    batches = -(-190 // two_loops.BATCH_SIZE)
+    batches = -(-190 // avalanche_parity.BATCH_SIZE)
     assert [event for event, _ in theirs].count("after_update") == N_TASKS * EPOCHS * batches
     for (event, here), (_, there) in zip(ours, theirs, strict=True):
         assert here == there, event
@@ -223,10 +223,10 @@ class AnswersThree(SupervisedPlugin):  # type: ignore[misc]
 
 def test_the_accuracy_matrix_counts_the_answers_that_plugins_give(scenario: Scenario) -> None:
     network = plain()
-    learner, data = two_loops.lightning(
+    learner, data = avalanche_parity.lightning(
         network, torch.optim.SGD(network.parameters(), lr=LR), [AnswersThree()], scenario
     )
-    two_loops.trainer(learner.schedule).fit(learner, datamodule=data)
+    avalanche_parity.trainer(learner.schedule).fit(learner, datamodule=data)
     of_three = [(task.labels == 3).float().mean().item() for task in data.test_tasks]
     assert 0 < of_three[1] < 1
     for row in (*learner.matrix.compute(), learner.matrix.baseline()):

@@ -15,7 +15,7 @@ from metaplast.nn import bnn
 from metaplast.scenarios import Scenario
 from metaplast.strategies.plugins.mas import MAS
 from metaplast.strategies.plugins.rwalk import RWalk
-from metaplast.testing import avalanche_parity as two_loops
+from metaplast.testing import avalanche_parity
 from metaplast.testing.avalanche_parity import Plugins, difference, small_digits
 from metaplast.testing.plugin_docs import OURS
 from metaplast.training.checkpoint import SafeCheckpointIO
@@ -57,14 +57,14 @@ def trained(
     make_plugins: Plugins, scenario: Scenario, callbacks: list[Any], checkpoint: Path | None = None
 ) -> tuple[dict[str, Tensor], Tensor]:
     """State of the network and accuracy matrix at the end of a run of its own."""
-    two_loops.seed()
+    avalanche_parity.seed()
     network: nn.Module = bnn((1, 8, 8), 10, n_tasks=3, hidden=[16])
-    optimizer = torch.optim.SGD(network.parameters(), lr=two_loops.LR, momentum=0.5)
-    learner, data = two_loops.lightning(network, optimizer, make_plugins(network, optimizer), scenario)
+    optimizer = torch.optim.SGD(network.parameters(), lr=avalanche_parity.LR, momentum=0.5)
+    learner, data = avalanche_parity.lightning(network, optimizer, make_plugins(network, optimizer), scenario)
     settings = {"enable_checkpointing": True, "callbacks": callbacks, "plugins": [SafeCheckpointIO()]}
     if checkpoint is not None:
         settings["num_sanity_val_steps"] = 0
-    trainer = two_loops.trainer(learner.schedule, **settings)
+    trainer = avalanche_parity.trainer(learner.schedule, **settings)
     trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     return dict(network.state_dict()), learner.matrix.compute()
 

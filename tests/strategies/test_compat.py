@@ -9,7 +9,7 @@ from avalanche.training.supervised import Naive
 
 from metaplast.errors import UserError
 from metaplast.strategies.bridge import Bridge
-from metaplast.strategies.compat import EVENTS, used_attributes, waits_for
+from metaplast.strategies.compat import EVENTS, implements_event, used_attributes
 
 
 class ReadsUnknown(SupervisedPlugin):  # type: ignore[misc]
@@ -101,5 +101,5 @@ def test_writing_counts_as_using_and_reading_does_not_count_as_writing() -> None
 
 
 def test_a_plugin_waits_for_the_events_that_its_class_defines() -> None:
-    assert waits_for(LeavesANote(), "before_training")
-    assert waits_for(InheritsTheWish(), "before_training") is False
+    assert implements_event(LeavesANote(), "before_training")
+    assert implements_event(InheritsTheWish(), "before_training") is False

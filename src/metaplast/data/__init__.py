@@ -6,16 +6,16 @@ from metaplast.data.features import SCALES, normalize_rows, read_features, write
 from metaplast.data.mnist import load_fashion_mnist, load_mnist
 from metaplast.data.seeding import random_permutation, seed_of
 from metaplast.data.task_dataset import TaskTensors, batch_slices, split_by_class
-from metaplast.data.transforms import Augmentation, augmented, epoch_draws, rotate
+from metaplast.data.transforms import Augmentation, augmentation_noise, augmented, rotate
 from metaplast.data.usps import load_usps
 
 __all__ = [
     "SCALES",
     "Augmentation",
     "TaskTensors",
+    "augmentation_noise",
     "augmented",
     "batch_slices",
-    "epoch_draws",
     "load_cifar10",
     "load_cifar100",
     "load_digits",

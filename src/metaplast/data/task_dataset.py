@@ -71,7 +71,7 @@ class TaskTensors:
             images = _permuted(images, self.permutation)
         return (torch.div(images, 255) if images.dtype == torch.uint8 else images.float()), labels
 
-    def laid_out(self) -> "TaskTensors":
+    def materialize(self) -> "TaskTensors":
         """The same task with its pixels in place, so that no batch has to be permuted: a copy of its images, if any."""
         if self.permutation is None:
             return self

@@ -35,7 +35,7 @@ _DRAW = 2**32 - 1
 """Tells these draws from the others that follow from a seed: no epoch of a task has a further number."""
 
 
-def epoch_draws(n: int, seed: int, task: int, epoch: int) -> Tensor:
+def augmentation_noise(n: int, seed: int, task: int, epoch: int) -> Tensor:
     """The random numbers of the `n` images of a task in an epoch, float32 (n, 5), uniform in [0, 1)."""
     bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(task, epoch, _DRAW))).random_raw(n * _DRAWS)
     return torch.from_numpy((bits >> np.uint64(40)).astype(np.float32) / 2**24).reshape(n, _DRAWS)

@@ -1,4 +1,4 @@
-"""What every logger can do, and the logger that does nothing."""
+"""The interface of all loggers, and the logger that records nothing."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 Row = dict[str, float | int]
 
 
-class Sink(Protocol):
+class MetricLogger(Protocol):
     """Something that keeps rows."""
 
     def write(self, row: Row) -> None:
         """Keep the row of one measured epoch."""
 
-    def after_task(self, task: int, R: Tensor) -> None:
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
         """Keep the accuracy matrix (T, T) as it is after `task`."""
 
 
-def replay(rows: Sequence[Row], sink: Sink, epochs_per_task: int, n_tasks: int) -> None:
+def replay(rows: Sequence[Row], sink: MetricLogger, epochs_per_task: int, n_tasks: int) -> None:
     """Give the rows of an earlier session, and the matrix after each of its tasks, to `sink`, as the recorder did."""
     for row, R in zip(rows, matrices(rows, n_tasks), strict=True):
         sink.write(row)
         if row["epoch_in_task"] == epochs_per_task:
-            sink.after_task(int(row["task"]), R)
+            sink.log_accuracy_matrix(int(row["task"]), R)
 
 
-class NoRun:
+class NullLogger:
     """A run that is recorded nowhere but in its directory."""
 
     view_command: str | None = None
@@ -50,7 +50,7 @@ class NoRun:
     def write(self, row: Mapping[str, float | int]) -> None:
         """Keep the row of a measured epoch."""
 
-    def after_task(self, task: int, R: Tensor) -> None:
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
         """Keep the accuracy matrix (T, T) or (T, 1) as it is after `task`, and its figures over the tasks so far."""
 
     def summary(self, values: Mapping[str, Any]) -> None:

@@ -1,9 +1,7 @@
-"""Whether a W&B server can be used: asked for at most a few seconds and without a prompt, which W&B itself is not.
+"""Record a run in Weights & Biases, beside the files of its run directory.
 
-A run in Weights & Biases: a copy of what the run directory holds, made to be looked at.
-
-Offline unless online is asked for, it stays in RUN_DIR/wandb. Nothing here prompts, nothing waits for a network that is
-not there, and a W&B that breaks down in the middle ends no training.
+Recording is offline in RUN_DIR/wandb unless online is requested. Nothing here prompts or waits for an unreachable
+network: the server is probed for at most a few seconds. A failure of W&B does not end the training.
 """
 
 import contextlib
@@ -22,7 +20,7 @@ from urllib.request import Request, urlopen
 from torch import Tensor
 
 from metaplast.errors import UserError
-from metaplast.loggers.base import NoRun
+from metaplast.loggers.base import NullLogger
 from metaplast.metrics import average_accuracy, backward_transfer, forgetting
 
 if TYPE_CHECKING:
@@ -121,7 +119,7 @@ MODEL_FILES = ("checkpoints/last.ckpt", "config.yaml", "summary.json")
 """Files of a run directory that are its model, and say how it was made and how good it is."""
 
 
-class WandbRun(NoRun):
+class WandbRun(NullLogger):
     """A run that W&B records.
 
     Args:
@@ -162,7 +160,7 @@ class WandbRun(NoRun):
         histograms = {f"hidden_weights/{name}": weights_histogram(hidden) for name, hidden in self._weights.items()}
         self._log({**row, "trainer/global_step": row["step"], **histograms})
 
-    def after_task(self, task: int, R: Tensor) -> None:
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
         """Log the matrix (T, T) or (T, 1) as a picture, its figures over the tasks so far and, at the end, tables."""
         from metaplast.loggers.wandb_charts import matrix_chart, matrix_image, matrix_table
 
@@ -226,7 +224,7 @@ class WandbRun(NoRun):
             )
 
 
-def open_run(
+def create_logger(
     settings: Mapping[str, Any],
     run_dir: Path,
     config: Mapping[str, Any],
@@ -235,7 +233,7 @@ def open_run(
     group: str | None = None,
     notes: str | None = None,
     run_id: str | None = None,
-) -> NoRun:
+) -> NullLogger:
     """Start recording a run as `settings` says.
 
     Where online recording is asked for and the server cannot be reached, a warning says so and recording is offline.
@@ -255,12 +253,12 @@ def open_run(
         UserError: if there is no such mode, there are no credentials for online recording, or W&B cannot start at all.
     """
     if settings["name"] == "none":
-        return NoRun()
+        return NullLogger()
     mode = settings["mode"]
     if mode not in MODES:
         raise UserError(f"logger.mode: expected one of {', '.join(MODES)}, got {mode!r}")
     if mode == "disabled":
-        return NoRun()
+        return NullLogger()
     # W&B reports on itself to its server, from offline runs, too; read when it starts.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb

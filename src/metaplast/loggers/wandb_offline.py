@@ -1,19 +1,12 @@
-"""A .wandb file, read and written: the records of a run in the order in which W&B's process got them.
+"""Read, write, complete and upload offline W&B recordings.
 
-W&B ships no Python reader. The file is a log as LevelDB writes it: a header of 7 bytes, then blocks of 32 KiB with
-fragments of records, each behind its CRC-32, length and place in its record; a record is a protobuf message. A killed
-process leaves out the last blocks, so the records read are a beginning of those that there were.
+W&B ships no Python reader for `.wandb` files. The format is LevelDB's log: a header of 7 bytes, then blocks of 32 KiB
+with fragments of records, each preceded by its CRC-32, length and position in the record; a record is a protobuf
+message. W&B's process writes block by block, so a killed run loses its last rows. They are still in metrics.csv: the
+run is recorded again from the files of its directory, and the missing records are appended to the original recording.
+Only the histograms of the hidden weights for those rows are lost.
 
-The recording of a killed run, made whole: what W&B kept of it, and then what its directory alone still knows.
-
-W&B's process writes a block at a time, so a kill costs the last rows, and a short run all of them. Every row is in
-metrics.csv. Whoever recorded the run records it once more, from the files of its directory; of that, what the recording
-lacks is appended to it. Only the histograms of the hidden weights of those rows are gone.
-
-Recordings that were made offline go to the W&B server: each run once, with every row that it measured.
-
-A recording that was cut is completed first, in a copy that lives as long as the upload. What was uploaded is marked the
-way `wandb sync` marks it, so that neither of the two does it again.
+A recording is uploaded once, completed first in a temporary copy if necessary, and marked as `wandb sync` marks it.
 """
 
 import os
@@ -207,7 +200,7 @@ def wait_for_end(recording: Path) -> None:
 def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
     # With torch: seconds, which a recording that is whole need not pay.
     from metaplast.loggers.base import replay
-    from metaplast.loggers.wandb import open_run
+    from metaplast.loggers.wandb import create_logger
     from metaplast.runs.tables import n_trained
 
     config: dict[str, Any] = yaml.safe_load(run.config) or {}
@@ -215,7 +208,7 @@ def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
         raise UserError("its config.yaml does not say what was run")
     settings = DEFAULTS | config["logger"] | {"name": "wandb", "mode": "offline"}
     labels = {"name": run.path.name, **run.summary.get("wandb", {})}
-    recording = open_run(settings, folder, config, run_id=run_id, **labels)
+    recording = create_logger(settings, folder, config, run_id=run_id, **labels)
     rows = _rows(run)
     n_tasks = n_trained(config, len(accuracies(rows[0])) if rows else 0)
     replay(rows, recording, config["epochs_per_task"], n_tasks)

@@ -22,7 +22,7 @@ from torchmetrics import Metric
 from metaplast.metrics.heatmap import draw_accuracy_matrix, figure_size
 
 BEFORE_TRAINING = -1
-"""The value of `trained` for a test of the network as it was initialized."""
+"""The value of `after_task` for a test of the network as it was initialized."""
 
 
 class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-checked here, see pyproject.toml
@@ -42,9 +42,9 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
         ValueError: if `n_tasks` or `n_tested` is below 1.
 
     >>> matrix = AccuracyMatrix(n_tasks=2)
-    >>> matrix.update(torch.tensor([1, 0, 2, 2]), torch.tensor([1, 1, 2, 2]), trained=0, tested=0)
-    >>> matrix.count(correct=9, total=10, trained=1, tested=0)
-    >>> matrix.count(correct=1, total=2, trained=1, tested=1)
+    >>> matrix.update(torch.tensor([1, 0, 2, 2]), torch.tensor([1, 1, 2, 2]), after_task=0, on_task=0)
+    >>> matrix.count(correct=9, total=10, after_task=1, on_task=0)
+    >>> matrix.count(correct=1, total=2, after_task=1, on_task=1)
     >>> matrix.compute()
     tensor([[0.7500,    nan],
             [0.9000, 0.5000]], dtype=torch.float64)
@@ -72,14 +72,14 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
         """Always true: torchmetrics asks it before warning, but a matrix that is still empty (all NaN) is an answer."""
         return True
 
-    def update(self, predictions: Tensor, target: Tensor, trained: int, tested: int) -> None:
-        """Add a batch of answers to a test on task `tested` after training on task `trained` (-1: before any training).
+    def update(self, predictions: Tensor, target: Tensor, after_task: int, on_task: int) -> None:
+        """Add a batch of answers to a test on task `on_task` after task `after_task` (-1: before any training).
 
         Args:
             predictions: class indices, integer of shape (N,), or logits, shape (N, K), of which the largest counts.
             target: right class indices, integer of shape (N,).
-            trained: last task trained, -1 to T-1.
-            tested: task tested, 0 to J-1.
+            after_task: last task trained, -1 to T-1.
+            on_task: task tested, 0 to J-1.
 
         Raises:
             ValueError: if a shape does not fit, or a task does not exist.
@@ -90,37 +90,37 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
                 "predictions: expected integers of shape (N,) or logits of shape (N, K) for a target of shape (N,), "
                 f"got {predictions.dtype} of shape {tuple(predictions.shape)} for {tuple(target.shape)}"
             )
-        self.count((chosen == target).sum(), len(target), trained, tested)
+        self.count((chosen == target).sum(), len(target), after_task, on_task)
 
-    def count(self, correct: int | Tensor, total: int, trained: int, tested: int) -> None:
+    def count(self, correct: int | Tensor, total: int, after_task: int, on_task: int) -> None:
         """Add counts to a cell, where the answers were compared elsewhere.
 
         Args:
             correct: right answers among them; a tensor is not read back from its device.
             total: samples tested, ≥ 0.
-            trained: last task trained, -1 to T-1.
-            tested: task tested, 0 to J-1.
+            after_task: last task trained, -1 to T-1.
+            on_task: task tested, 0 to J-1.
 
         Raises:
             ValueError: if a task does not exist, or the counts do not fit each other.
         """
         if total < 0 or (isinstance(correct, int) and not 0 <= correct <= total):
             raise ValueError(f"correct, total: expected 0 <= correct <= total, got {correct} of {total}")
-        if not 0 <= tested < self.n_tested:
-            raise ValueError(f"tested: expected a task from 0 to {self.n_tested - 1}, got {tested}")
-        row = self._row(trained)
+        if not 0 <= on_task < self.n_tested:
+            raise ValueError(f"on_task: expected a task from 0 to {self.n_tested - 1}, got {on_task}")
+        row = self._row(after_task)
         # A new tensor each time: a state may be shared with a loaded state dict, or be born under inference mode.
         self.correct, self.total = self.correct.clone(), self.total.clone()
-        self.correct[row, tested] += correct
-        self.total[row, tested] += total
+        self.correct[row, on_task] += correct
+        self.total[row, on_task] += total
 
-    def clear(self, trained: int) -> None:
-        """Forget what was counted after task `trained` (-1: before any training), since its tests will be repeated.
+    def clear(self, after_task: int) -> None:
+        """Forget what was counted after task `after_task` (-1: before any training), since its tests will be repeated.
 
         Raises:
             ValueError: if the task does not exist.
         """
-        row = self._row(trained)
+        row = self._row(after_task)
         self.correct, self.total = self.correct.clone(), self.total.clone()
         self.correct[row] = 0
         self.total[row] = 0
@@ -153,10 +153,12 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
     def _accuracy(self) -> Tensor:
         return self.correct.cpu().double() / self.total.cpu()  # 0 / 0 is NaN: not measured
 
-    def _row(self, trained: int) -> int:
-        if not BEFORE_TRAINING <= trained < self.n_tasks:
-            raise ValueError(f"trained: expected a task from {BEFORE_TRAINING} to {self.n_tasks - 1}, got {trained}")
-        return trained + 1
+    def _row(self, after_task: int) -> int:
+        if not BEFORE_TRAINING <= after_task < self.n_tasks:
+            raise ValueError(
+                f"after_task: expected a task from {BEFORE_TRAINING} to {self.n_tasks - 1}, got {after_task}"
+            )
+        return after_task + 1
 
     def _wrap_compute(self, compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Undo torchmetrics' squeezing of results with one element: the matrix of one task is 1 × 1, not a number."""

@@ -1,7 +1,7 @@
-"""The strategy view: what an Avalanche plugin finds in the `strategy` that every event hands to it, live at any time.
+"""The `strategy` object that every event hands to a plugin: live attributes under the names of Avalanche.
 
-Names and meanings are those of Avalanche's `SupervisedTemplate`. What is not here the bridge cannot give; plugins that
-ask for it are refused by :mod:`metaplast.strategies.compat`.
+Names and meanings are those of Avalanche's `SupervisedTemplate`. A plugin that needs an attribute not listed here is
+refused by :mod:`metaplast.strategies.compat`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ class Learner(Protocol):
     def device(self) -> torch.device:
         """Where the network is."""
 
-    def settle_normalization(self) -> None:
+    def update_population_statistics(self) -> None:
         """Bring what the network normalizes by in evaluation mode up to date with its weights and the current task."""
 
 

@@ -57,7 +57,7 @@ from torch import Tensor
 
 from metaplast.errors import UserError
 from metaplast.strategies.adapter import Learner, StrategyView
-from metaplast.strategies.compat import PluginBatches, refuse_unmet, waits_for
+from metaplast.strategies.compat import PluginBatches, check_plugins_supported, implements_event
 
 BOUNDARY_EVENTS = (
     "before_training",
@@ -91,7 +91,7 @@ class Bridge(pl.Callback):
         self, plugins: Sequence[Any], benchmark: Any, batch_size: int, eval_batch_size: int, epochs_per_task: int
     ) -> None:
         self.view = StrategyView(plugins, batch_size, eval_batch_size, epochs_per_task)
-        refuse_unmet(plugins, offered=set(dir(self.view)))
+        check_plugins_supported(plugins, offered=set(dir(self.view)))
         self.plugins, self.benchmark = list(plugins), benchmark
         self._last_epoch = False
         """Whether the current epoch is the last of its experience."""
@@ -103,7 +103,9 @@ class Bridge(pl.Callback):
     @property
     def uses_boundary(self) -> bool:
         """Whether a plugin is told where a task starts or ends; one may say so itself, by an attribute of this name."""
-        return any(getattr(plugin, "uses_boundary", waits_for(plugin, *BOUNDARY_EVENTS)) for plugin in self.plugins)
+        return any(
+            getattr(plugin, "uses_boundary", implements_event(plugin, *BOUNDARY_EVENTS)) for plugin in self.plugins
+        )
 
     def _fire(self, event: str) -> None:
         trigger_plugins(self.view, event)
@@ -195,7 +197,7 @@ class Bridge(pl.Callback):
                 self._close(cast(Learner, pl_module))
 
     def _close(self, learner: Learner) -> None:
-        learner.settle_normalization()  # importances and the like may be taken in evaluation mode
+        learner.update_population_statistics()  # importances and the like may be taken in evaluation mode
         self._fire("after_training_exp")
         self._fire("after_training")
         self.view.clear()
@@ -211,10 +213,12 @@ class Bridge(pl.Callback):
         view.is_training, view.current_eval_stream = False, self.benchmark.test_stream
         self._fire("before_eval")
 
-    def logits(self, batch: Any, batch_idx: int, task: int) -> Tensor:
-        """Logits of a test batch with all that plugins make of them: the validation step."""
+    def logits(self, batch: Any, batch_idx: int, dataloader_idx: int, task: int) -> Tensor:
+        """Logits of a batch of the test of `task`, with all that plugins make of them: the validation step."""
         view = self.view
         if batch_idx == 0:
+            if dataloader_idx > 0:
+                self._fire("after_eval_exp")
             self._open_test(task)
         view.mbatch = _with_task_labels(batch)
         self._fire("before_eval_iteration")
@@ -227,8 +231,6 @@ class Bridge(pl.Callback):
 
     def _open_test(self, task: int) -> None:
         view = self.view
-        if task > 0:
-            self._fire("after_eval_exp")
         view.experience = self.benchmark.test_stream[task]
         self._fire("before_eval_dataset_adaptation")
         view.adapted_dataset = view.experience.dataset.eval()

@@ -1,7 +1,4 @@
-"""Samples of earlier tasks as tensors: how plugins draw from them, and how Avalanche's buffers fit a checkpoint.
-
-Avalanche's `ParamData`, a tensor a parameter, as plain tensors and back, since a checkpoint holds no objects.
-"""
+"""Memories of earlier samples as tensors, and conversions between Avalanche's buffers and plain checkpoint values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,6 +1,6 @@
-"""What plugins ask of a strategy, found by looking and not by failing: events they wait for, attributes they use.
+"""Static checks of what a plugin needs: the events it implements and the strategy attributes it uses.
 
-A loader that a plugin made, as Lightning's loop needs it.
+Also the wrapper that makes a plugin's own loader usable in Lightning's loop.
 """
 
 import ast
@@ -28,7 +28,7 @@ REASONS = {
 """Why the bridge goes without a part of Avalanche's strategy that plugins ask for, as the end of a sentence."""
 
 
-def refuse_unmet(plugins: Sequence[Any], offered: set[str]) -> None:
+def check_plugins_supported(plugins: Sequence[Any], offered: set[str]) -> None:
     """Raise UserError for a plugin that waits for an event that is not fired or uses an attribute not `offered`.
 
     Attributes are looked for in the source of the plugin's methods. One that Avalanche's strategies do not have either
@@ -49,11 +49,11 @@ def refuse_unmet(plugins: Sequence[Any], offered: set[str]) -> None:
             raise UserError(f"strategy.plugins: {kind} uses strategy.{name}, {reason}")
 
 
-def waits_for(plugin: Any, *events: str) -> bool:
+def implements_event(plugin: Any, *events: str) -> bool:
     """Whether the class of `plugin` does something at one of `events`.
 
     >>> from avalanche.training.plugins import LwFPlugin
-    >>> waits_for(LwFPlugin(), "after_training_exp"), waits_for(LwFPlugin(), "before_update")
+    >>> implements_event(LwFPlugin(), "after_training_exp"), implements_event(LwFPlugin(), "before_update")
     (True, False)
     """
     return any(getattr(type(plugin), event, None) not in (None, getattr(BaseSGDPlugin, event)) for event in events)
@@ -110,9 +110,9 @@ class PluginBatches:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        given = 0
+        yielded = 0
         for batch in self.loader:  # asked for its iterator only now: that draws random numbers
-            given += 1
+            yielded += 1
             yield batch
-        if given < len(self):
-            raise RuntimeError(f"a plugin's loader gave {given} batches, but its length is {len(self)}")
+        if yielded < len(self):
+            raise RuntimeError(f"a plugin's loader gave {yielded} batches, but its length is {len(self)}")

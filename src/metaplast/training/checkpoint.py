@@ -1,14 +1,9 @@
-"""The states of all random generators as tensors and plain numbers, so that a checkpoint holding them loads safely.
+"""Checkpoints that are either whole or known to be damaged, and the previous generation of each.
 
-A checkpoint as a file that is either whole or known not to be, and the generation before it.
-
-`last.ckpt` is what `torch.save` writes, so plain torch reads it too. Its zip archive ends in a comment, `sha256:` and
-the digest of every byte before: one file carries its own proof, where a digest in a second file could be torn from it
-by a kill between the two renames. `torch.load` alone would not do, it accepts flipped bits in a tensor without a word.
-
-How Lightning saves and loads: through checkpoint files that prove themselves whole, and the generation before.
-
-The state of a run is saved at the end of epochs, under one name: what a resume goes on from.
+`last.ckpt` is an ordinary `torch.save` archive whose zip comment holds `sha256:` and the digest of all bytes before it,
+so plain torch can read it and one file carries its own checksum. (`torch.load` alone accepts flipped bits in a tensor.)
+In order: the states of the random generators, which Lightning does not save; writing and reading; Lightning's plugin
+that uses both; the callback that saves after every few epochs.
 """
 
 import contextlib

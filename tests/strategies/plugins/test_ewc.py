@@ -18,7 +18,7 @@ from metaplast.nn import bnn, mlp
 from metaplast.scenarios import Scenario, task_tensors
 from metaplast.strategies.fisher import Labels, diagonal_fisher
 from metaplast.strategies.plugins.ewc import EWC, AvalancheEWC, ewc_plugin
-from metaplast.strategies.regularization import Weights, fixed_statistics
+from metaplast.strategies.regularization import Weights, frozen_batchnorm
 
 N_TASKS, N_IMAGES, N_CLASSES = 3, 30, 4
 
@@ -128,7 +128,7 @@ def test_batch_normalization_uses_the_statistics_of_the_samples(statistics: str,
     model, plugin = network("bnn", test_statistics=statistics), EWC(30.0, n_samples=10)
     train(model, plugin, experiences[:1])
     x, y = task_tensors(experiences[0]).batch(torch.arange(0, N_IMAGES, 3))  # spread evenly over sorted labels
-    with fixed_statistics(model, lambda: [x]):
+    with frozen_batchnorm(model, lambda: [x]):
         fisher = diagonal_fisher(model, [(x, y)])
     torch.testing.assert_close(plugin.penalty.importance["layer1.weight"], fisher["layer1.weight"])
 

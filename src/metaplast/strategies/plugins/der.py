@@ -1,4 +1,4 @@
-"""Dark Experience Replay: a memory of earlier tasks is rehearsed with the logits that the network gave at the time."""
+"""Dark Experience Replay: stored samples are replayed together with the logits that the network gave for them."""
 
 from typing import Any
 

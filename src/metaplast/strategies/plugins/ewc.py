@@ -1,6 +1,6 @@
-"""Avalanche's own EWC, with a state that a checkpoint can hold.
+"""Elastic Weight Consolidation with the exact Fisher information, on binary or hidden weights.
 
-Elastic Weight Consolidation with the exact Fisher information, on binary weights or the hidden ones.
+Beside it Avalanche's own EWC for comparison, with a state that a checkpoint can hold.
 """
 
 import logging
@@ -23,7 +23,7 @@ from metaplast.strategies.regularization import (
     ConsolidationPlugin,
     QuadraticPenalty,
     Weights,
-    fixed_statistics,
+    frozen_batchnorm,
     snapshot,
 )
 
@@ -135,7 +135,7 @@ class EWC(ConsolidationPlugin):
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Consolidate the experience that has just been trained."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.n_tasks))
-        weights = snapshot(self.acted_weights(strategy.model))
+        weights = snapshot(self.penalized_weights(strategy.model))
         criterion = strategy._criterion
         mask = criterion.mask if isinstance(criterion, TaskCrossEntropy) else None
         fisher = self._fisher(strategy.model, task_tensors(strategy.experience), generator, mask)
@@ -157,7 +157,7 @@ class EWC(ConsolidationPlugin):
                 x, y = task.batch(part)
                 yield x.to(parameter), y.to(parameter.device)
 
-        with fixed_statistics(network, lambda: (x for x, _ in batches())):
+        with frozen_batchnorm(network, lambda: (x for x, _ in batches())):
             return diagonal_fisher(network, batches(), self.labels, generator=generator, mask=mask)
 
     def _with_task(self, importance: dict[str, Tensor], weights: dict[str, Tensor]) -> QuadraticPenalty:

@@ -1,7 +1,4 @@
-"""Gradient Episodic Memory: the gradient nearest to the batch's that raises the loss on no earlier task's memory.
-
-Averaged GEM: a gradient that would raise the loss on samples from memory loses its part along their gradient.
-"""
+"""Gradient Episodic Memory (GEM) and its averaged variant (A-GEM): gradients projected to protect earlier tasks."""
 
 import random
 from typing import Any

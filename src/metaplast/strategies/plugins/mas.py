@@ -1,4 +1,4 @@
-"""Memory Aware Synapses: a weight matters as much as the length of the output depends on it."""
+"""Memory Aware Synapses: the importance of a weight is how strongly the length of the output depends on it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,12 @@ from metaplast.errors import UserError
 from metaplast.nn import LayerNorm
 from metaplast.scenarios import task_tensors
 from metaplast.strategies.buffers import parameter_data, tensors
-from metaplast.strategies.regularization import acted_weights, check_norm_parameters, fixed_statistics, normalizations
+from metaplast.strategies.regularization import (
+    check_norm_parameters,
+    frozen_batchnorm,
+    normalizations,
+    penalized_weights,
+)
 
 
 class MAS(MASPlugin):  # type: ignore[misc]
@@ -27,7 +32,7 @@ class MAS(MASPlugin):  # type: ignore[misc]
 
     Avalanche's takes Ω in training mode. Where batch normalization is the last layer, the mean of ‖z‖² over a batch is
     then Σ_k γ_k² + β_k² whatever the weights are, so that nothing but that γ and β is held. Here each image is
-    normalized by fixed statistics (:func:`metaplast.strategies.regularization.fixed_statistics`), and γ and β are
+    normalized by fixed statistics (:func:`metaplast.strategies.regularization.frozen_batchnorm`), and γ and β are
     left out unless `norm_parameters`. Avalanche's also stops at a loss of exactly 0. Else the two train the same.
 
     Args:
@@ -72,14 +77,14 @@ class MAS(MASPlugin):  # type: ignore[misc]
     def _get_importance(self, strategy: Any) -> dict[str, ParamData]:
         """Mean over batches of |∂ ‖z‖² / ∂w|, in the order of the original."""
         model, task = strategy.model.eval(), task_tensors(strategy.experience)
-        parameters = acted_weights(model, "hidden", self.norm_parameters)
+        parameters = penalized_weights(model, "hidden", self.norm_parameters)
         total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
         slices, like = batch_slices(len(task), strategy.train_mb_size), next(model.parameters())
 
         def batches() -> Iterator[Tensor]:
             return (task.batch(part)[0].to(like) for part in slices)
 
-        with fixed_statistics(model, batches):
+        with frozen_batchnorm(model, batches):
             for x in batches():
                 strategy.optimizer.zero_grad()
                 z = model(x)

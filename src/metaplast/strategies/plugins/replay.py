@@ -1,4 +1,4 @@
-"""Experience replay: every batch is trained on together with one from a memory of earlier tasks."""
+"""Experience replay: every batch is trained on together with a batch from a memory of earlier tasks."""
 
 from typing import Any
 

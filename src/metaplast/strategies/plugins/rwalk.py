@@ -1,4 +1,4 @@
-"""Riemannian Walk: importance is the Fisher information of a weight plus how much its way has lowered the loss."""
+"""Riemannian Walk: the importance of a weight is its Fisher information plus how much its path lowered the loss."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from metaplast.config.arguments import check_count, check_not_negative, check_share
 from metaplast.strategies.buffers import parameter_data, tensors
-from metaplast.strategies.regularization import acted_weights, check_norm_parameters, statistics_kept
+from metaplast.strategies.regularization import check_norm_parameters, penalized_weights, statistics_kept
 
 KEPT = (
     "checkpoint_params",
@@ -77,7 +77,7 @@ class RWalk(RWalkPlugin):  # type: ignore[misc]
         if not any(score.data.any() for score in self.checkpoint_scores.values()):
             self._update_score(strategy)
         super().after_training_exp(strategy, *args, **kwargs)
-        held = acted_weights(strategy.model, "hidden", self.norm_parameters)
+        held = penalized_weights(strategy.model, "hidden", self.norm_parameters)
         of_importance = _up_to_one({name: self.exp_importance[name].data for name in held})
         of_score = _up_to_one({name: self.exp_scores[name].data.clamp(min=0) for name in held})
         for name, penalty in self.exp_penalties.items():

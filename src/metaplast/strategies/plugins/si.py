@@ -1,4 +1,4 @@
-"""Synaptic Intelligence: a weight matters as much as its way through a task has lowered that task's loss."""
+"""Synaptic Intelligence: the importance of a weight is how much its path through a task lowered the task's loss."""
 
 from typing import Any
 
@@ -6,7 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from metaplast.config.arguments import check_choice, check_not_negative, check_number
-from metaplast.strategies.regularization import ConsolidationPlugin, QuadraticPenalty, Weights, acted_weights, snapshot
+from metaplast.strategies.regularization import (
+    ConsolidationPlugin,
+    QuadraticPenalty,
+    Weights,
+    penalized_weights,
+    snapshot,
+)
 
 
 class SI(ConsolidationPlugin):
@@ -61,7 +67,7 @@ class SI(ConsolidationPlugin):
         self._step: dict[str, tuple[Tensor, Tensor]] = {}  # p and g before the optimizer moves the weights
 
     def _path_weights(self, network: nn.Module) -> dict[str, Tensor]:
-        return acted_weights(network, self.path, self.norm_parameters)
+        return penalized_weights(network, self.path, self.norm_parameters)
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Begin a path."""
@@ -72,7 +78,7 @@ class SI(ConsolidationPlugin):
     @torch.no_grad()
     def before_update(self, strategy: Any, **kwargs: Any) -> None:
         """Keep where the path stands, and the gradient of the task's own loss there."""
-        acted = self.acted_weights(strategy.model)
+        acted = self.penalized_weights(strategy.model)
         parameters = dict(strategy.model.named_parameters())
         self._step = {}
         for name, weight in snapshot(self._path_weights(strategy.model)).items():
@@ -97,7 +103,7 @@ class SI(ConsolidationPlugin):
         for name, integral in self.integral.items():
             added = integral / ((weights[name] - self.start[name]).square() + self.xi)
             importance[name] = (importance.get(name, 0) + added).clamp_(min=0)
-        self.penalty = QuadraticPenalty(importance, snapshot(self.acted_weights(strategy.model)))
+        self.penalty = QuadraticPenalty(importance, snapshot(self.penalized_weights(strategy.model)))
         self.integral, self.start = {}, {}
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""A second accuracy matrix of one training: how its tests come out with the other statistics of batch normalization.
+"""A second accuracy matrix of the same training, measured with the other statistics of batch normalization.
 
-Training never reads them, so that one run answers for `model.test_statistics=batch` and `=population` alike.
+Training never reads the test statistics, so one run answers for `batch` and `population` alike.
 """
 
 import copy
@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from metaplast.metrics import AccuracyMatrix
-from metaplast.nn import BatchNorm
+from metaplast.nn import BatchNorm, select_task
 from metaplast.nn.normalization import Statistics
 from metaplast.report import write_matrix_csv
 from metaplast.training.datamodule import StreamDataModule
@@ -67,12 +67,12 @@ class OtherStatistics(pl.Callback):
             norm.test_statistics = statistics
         try:
             learner.on_validation_epoch_start()
-            for task, batches in enumerate(data.val_dataloader()):
-                for index, batch in enumerate(map(precision.convert_input, batches)):
-                    learner.on_validation_batch_start(batch, index, task)
+            for task, batches in enumerate(data.test_dataloader()):
+                learner.select_trained(task, learner.task)
+                for batch in map(precision.convert_input, batches):
                     with precision.val_step_context():
-                        learner.validation_step(batch, index, task)
-            learner.on_validation_epoch_end()
+                        learner.count(batch, learner.task, task)
+            select_task(learner.network, None)
         finally:
             learner.matrix = matrix
             for norm in norms:

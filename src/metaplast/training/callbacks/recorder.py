@@ -1,6 +1,6 @@
-"""What a run measures, as rows: one after every measured epoch, given to each sink (the file `metrics.csv`, W&B).
+"""Measures every evaluated epoch as one row and passes it to the loggers (the file `metrics.csv`, W&B).
 
-The file alone gets a row before training, of epoch 0, whose accuracies are the baseline of forward transfer.
+Only the file gets a row of epoch 0, before training, whose accuracies are the baseline of forward transfer.
 """
 
 import time
@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from metaplast.loggers.base import Row, Sink
+from metaplast.loggers.base import MetricLogger, Row
 from metaplast.metrics import SignFlips
 from metaplast.nn import hidden_weights
 from metaplast.training.learner import Learner
@@ -31,7 +31,7 @@ class Recorder(pl.Callback):
             repeat; there `train_loss`, `average_accuracy_seen` and `flips/LAYER` are NaN.
     """
 
-    def __init__(self, sinks: Sequence[Sink] = (), baseline: Sink | None = None) -> None:
+    def __init__(self, sinks: Sequence[MetricLogger] = (), baseline: MetricLogger | None = None) -> None:
         self.sinks, self.baseline = list(sinks), baseline
         self.rows: list[Row] = []
         self.train_seconds = 0.0
@@ -85,7 +85,7 @@ class Recorder(pl.Callback):
             sink.write(row)
         if learner.schedule.ends_task(trainer.current_epoch):
             for sink in self.sinks:
-                sink.after_task(learner.task, R)
+                sink.log_accuracy_matrix(learner.task, R)
 
     def _row_before_training(self, learner: Learner) -> Row:
         """The columns of `_row`, in its order, with what is known before the first step."""
@@ -111,8 +111,8 @@ class Recorder(pl.Callback):
             "step": trainer.global_step,
             "task": learner.task,
             "epoch_in_task": learner.schedule.epoch_in_task(trainer.current_epoch) + 1,
-            "train_loss": learner.mean_loss(),
-            "average_accuracy_seen": float(accuracies[: learner.task + 1].mean()),
+            "train_loss": learner.train_loss,
+            "average_accuracy_seen": float(accuracies[: learner.task + 1].nanmean()),
             **{f"accuracy/task_{j}": float(accuracy) for j, accuracy in enumerate(accuracies)},
             **{f"flips/{name}": share for name, share in self._flips.update().items()},
             "samples_per_second": self.samples_per_second,

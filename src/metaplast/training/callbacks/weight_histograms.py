@@ -26,7 +26,7 @@ class WeightHistograms:
     def write(self, row: Mapping[str, float | int]) -> None:
         """Nothing: histograms are of tasks."""
 
-    def after_task(self, task: int, R: Tensor) -> None:
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
         """Write the files anew, with a row for `task`; nothing for a network without binary layers."""
         if not self.weights:
             return
