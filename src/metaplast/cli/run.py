@@ -106,7 +106,10 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     criterion = None if classes is None else TaskCrossEntropy(scenario.n_classes, classes)
     reset = config.strategy.reset_optimizer
     learner = Learner(network, optimizer, schedule, m, reset, bridge, scenario.n_tests, criterion, log_rows=False)
-    data = StreamDataModule(scenario, schedule, config.batch_size, config.eval_batch_size, config.seed)
+    eval_tasks = config.get("eval_tasks", "all")  # a run of before may lack it
+    data = StreamDataModule(
+        scenario, schedule, config.batch_size, config.eval_batch_size, config.seed, eval_tasks=eval_tasks
+    )
 
     checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
     progress = Progress(schedule, config.trainer.progress, "part" if whole.in_parts else "task")
@@ -118,7 +121,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     recording.watch(hidden_weights(network))
     recorder = Recorder([metrics, progress, recording], baseline=metrics)
     if "hidden_weights" in config.get("figures", []):
-        recorder.sinks.append(WeightHistograms(run_dir, hidden_weights(network)))
+        recorder.loggers.append(WeightHistograms(run_dir, hidden_weights(network)))
     pruning = Pruning(this_trial(config) or (lambda task, accuracy: False))
     inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
     trainer = _trainer(config, run_dir, schedule, [recorder, progress, *giving_way, *inside, pruning], recording.logger)

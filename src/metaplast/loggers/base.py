@@ -14,25 +14,25 @@ Row = dict[str, float | int]
 
 
 class MetricLogger(Protocol):
-    """Something that keeps rows."""
+    """A destination of rows and accuracy matrices."""
 
     def write(self, row: Row) -> None:
-        """Keep the row of one measured epoch."""
+        """Record the row of one measured epoch."""
 
     def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
-        """Keep the accuracy matrix (T, T) as it is after `task`."""
+        """Record the accuracy matrix R, (T, T) or (T, 1), as it is after `task`."""
 
 
-def replay(rows: Sequence[Row], sink: MetricLogger, epochs_per_task: int, n_tasks: int) -> None:
-    """Give the rows of an earlier session, and the matrix after each of its tasks, to `sink`, as the recorder did."""
+def replay(rows: Sequence[Row], logger: MetricLogger, epochs_per_task: int, n_tasks: int) -> None:
+    """Pass the rows of an earlier session, and the matrix after each of its tasks, to `logger`, as the recorder did."""
     for row, R in zip(rows, matrices(rows, n_tasks), strict=True):
-        sink.write(row)
+        logger.write(row)
         if row["epoch_in_task"] == epochs_per_task:
-            sink.log_accuracy_matrix(int(row["task"]), R)
+            logger.log_accuracy_matrix(int(row["task"]), R)
 
 
 class NullLogger:
-    """A run that is recorded nowhere but in its directory."""
+    """Records nothing: the run is recorded in its directory only. Other loggers inherit from it."""
 
     view_command: str | None = None
     """Shows the run in the terminal, live or later, without a server."""

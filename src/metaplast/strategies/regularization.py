@@ -113,7 +113,7 @@ class QuadraticPenalty:
                 importance[name], centre[name] = added, other.centre[name]
                 continue
             total = importance[name] + added
-            share = torch.where(total > 0, added / total, 0)  # no pull at all: any centre will do
+            share = torch.where(total > 0, added / total, 0)  # importance 0: any center will do
             distance = other.centre[name] - centre[name]
             rest += (importance[name] * share * distance.square()).sum(dtype=torch.float64).item()
             importance[name], centre[name] = total, torch.addcmul(centre[name], share, distance)
@@ -173,7 +173,7 @@ class ConsolidationPlugin(SupervisedPlugin):  # type: ignore[misc]
         return penalized_weights(network, self.weights, self.norm_parameters)
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Refuse what cannot work before the first step."""
+        """Check the network before the first step."""
         check_norm_parameters(self.norm_parameters, strategy.model)
 
     def before_backward(self, strategy: Any, **kwargs: Any) -> None:
@@ -186,7 +186,7 @@ class ConsolidationPlugin(SupervisedPlugin):  # type: ignore[misc]
         return {"penalty": self.penalty.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         self.penalty = QuadraticPenalty.from_state_dict(state["penalty"])
 
 

@@ -12,6 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from metaplast.config.schema import EVAL_TASKS
 from metaplast.data import TaskTensors, augmentation_noise, augmented, batch_slices, random_permutation
 from metaplast.errors import UserError
 from metaplast.scenarios import Scenario, task_tensors
@@ -210,10 +211,6 @@ class StreamDataModule(pl.LightningDataModule):
     @property
     def _epoch(self) -> int:
         return self.trainer.current_epoch if self.trainer is not None else 0
-
-
-EVAL_TASKS = r"all|seen|(last_k|sampled):[1-9]\d*"
-"""What `eval_tasks` may be, as a regular expression."""
 
 
 def _on_device(tasks: list[TaskTensors], device: torch.device) -> list[TaskTensors]:

@@ -1,19 +1,17 @@
-"""What a configuration asks for: the tasks to train and test on, the network, and the Trainer."""
+"""What a configuration asks for: the tasks of the scenario that a run trains and tests on, and its network.
+
+No profiler for Lightning's loop.
+"""
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.profilers import PassThroughProfiler
-from torch import Tensor, nn
+from torch import nn
 
 from metaplast.config.instantiate import build
 from metaplast.scenarios import Scenario, first_tasks, hold_out
-from metaplast.training.checkpoint import SafeCheckpointIO
-from metaplast.training.datamodule import StreamDataModule
-from metaplast.training.learner import Learner
 
 
 def tasks_of(config: DictConfig, whole: Scenario) -> Scenario:
@@ -44,28 +42,3 @@ class NoProfiler(PassThroughProfiler):
     def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
         """Do nothing around an action."""
         return _NOTHING
-
-
-def fit(learner: Learner, data: StreamDataModule, ckpt_path: Path | None = None, **settings: Any) -> Tensor:
-    """Train `learner` on all tasks of `data` and return the accuracy matrix R, float64 of shape (T, J).
-
-    Args:
-        learner: the network with its optimizer and schedule.
-        data: the stream; its schedule is the learner's.
-        ckpt_path: a checkpoint to resume from.
-        settings: of `pl.Trainer`. By default nothing is printed, logged or saved, and every task is tested before
-            training, for the baseline of forward transfer.
-
-    Raises:
-        UserError: if learner, data and trainer do not fit each other, or training diverges.
-    """
-    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger"), False)
-    defaults: dict[str, Any] = {
-        "devices": 1,
-        "max_epochs": learner.schedule.total_epochs,
-        "num_sanity_val_steps": -1 if ckpt_path is None else 0,
-        "use_distributed_sampler": False,
-        "plugins": [SafeCheckpointIO()],
-    }
-    pl.Trainer(**(quiet | defaults | settings)).fit(learner, datamodule=data, ckpt_path=ckpt_path)
-    return learner.matrix.compute()

@@ -41,7 +41,7 @@ class AvalancheEWC(EWCPlugin):  # type: ignore[misc]
         return {"importances": _tensors(self.importances), "saved_params": _tensors(self.saved_params)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         self.importances = _objects(state["importances"])
         self.saved_params = _objects(state["saved_params"])
 
@@ -64,13 +64,15 @@ Mode = Literal["separate", "online"]
 Fisher = Literal["exact", "batch"]
 
 BATCH = 500
-"""Samples that the Fisher information is computed for at a time; it has no say in the result."""
+"""Samples that the Fisher information is computed for at a time; it does not change the result."""
+STATISTICS_SAMPLES = 500
+"""Fewest images, if a task has so many, whose statistics normalize while the Fisher information is computed."""
 
 log = logging.getLogger(__name__)
 
 
 class EWC(ConsolidationPlugin):
-    """A pull towards the weights of earlier tasks, as strong as the Fisher information says they were needed.
+    """Quadratic penalty on changes of the weights since earlier tasks, weighted by their Fisher information.
 
     After task t, with its weights w_t and the exact diagonal Fisher information F_t on its training data::
 
@@ -78,15 +80,16 @@ class EWC(ConsolidationPlugin):
         online     L ← L + λ/2 Σ_i F̃_i (w_i − w_ti)²        around the last weights, with F̃ ← γ F̃ + F_t (Schwarz et al.
                                                            2018, whose penalty has one more factor γ, here part of λ)
 
-    Both are held as one quadratic form. w is W^b in a binary layer, as the reference has it (λ = 5000, 5,000 samples,
-    the empirical Fisher), or W^h with weights="hidden"; the gradient goes straight through to W^h.
+    Both are stored as a single quadratic form. w is W^b in a binary layer, as in the reference (λ = 5000, 5,000
+    samples, the empirical Fisher), or W^h with weights="hidden"; the gradient passes straight through to W^h.
 
     Why not Avalanche's `EWCPlugin`: it squares the gradient of a batch's mean loss, which is not the Fisher information
     and depends on the batch size; it keeps two copies of all parameters for every task; it knows no binary weights. Its
     penalty lacks the ½, so that its λ is half of this one. :func:`ewc_plugin` still gives it.
 
     The Fisher information is that of the network in evaluation mode. Batch normalization uses running averages there,
-    if it keeps them, or else the statistics of the very samples that the Fisher information is taken over.
+    if it keeps them, or else the statistics of the samples that the Fisher information is taken over, or of 500 images
+    of the task where that is more.
 
     Args:
         ewc_lambda: λ ≥ 0.
@@ -128,7 +131,7 @@ class EWC(ConsolidationPlugin):
         """Tasks consolidated so far."""
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Refuse what cannot work before the first step."""
+        """Check the network before the first step."""
         super().before_training_exp(strategy, **kwargs)
         check_network(strategy.model)
 
@@ -150,15 +153,17 @@ class EWC(ConsolidationPlugin):
     ) -> dict[str, Tensor]:
         parameter = next(network.parameters())
         n_samples = len(task) if self.n_samples is None else min(self.n_samples, len(task))
-        indices = torch.arange(n_samples, device=task.labels.device) * len(task) // n_samples
+        # Of a few images some variances are 0, and the Fisher information beyond all measure.
+        n_statistics = min(max(n_samples, STATISTICS_SAMPLES), len(task))
 
-        def batches() -> Iterator[Batch]:
+        def batches(n: int) -> Iterator[Batch]:
+            indices = torch.arange(n, device=task.labels.device) * len(task) // n
             for part in indices.split(BATCH):  # type: ignore[no-untyped-call]
                 x, y = task.batch(part)
                 yield x.to(parameter), y.to(parameter.device)
 
-        with frozen_batchnorm(network, lambda: (x for x, _ in batches())):
-            return diagonal_fisher(network, batches(), self.labels, generator=generator, mask=mask)
+        with frozen_batchnorm(network, lambda: (x for x, _ in batches(n_statistics))):
+            return diagonal_fisher(network, batches(n_samples), self.labels, generator=generator, mask=mask)
 
     def _with_task(self, importance: dict[str, Tensor], weights: dict[str, Tensor]) -> QuadraticPenalty:
         """The penalty with one more task in it."""
@@ -173,7 +178,7 @@ class EWC(ConsolidationPlugin):
         return {**super().state_dict(), "n_tasks": self.n_tasks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         super().load_state_dict(state)
         self.n_tasks = int(state["n_tasks"])
 

@@ -41,7 +41,7 @@ class GEM(GEMPlugin):  # type: ignore[misc]
         return {"x": dict(self.memory_x), "y": dict(self.memory_y), "task_labels": dict(self.memory_tid)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         self.memory_x, self.memory_y, self.memory_tid = dict(state["x"]), dict(state["y"]), dict(state["task_labels"])
 
 
@@ -91,7 +91,7 @@ class AGEM(AGEMPlugin):  # type: ignore[misc]
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         self._remember([[column.cpu() for column in columns] for columns in state["experiences"]])
         for memory, order in zip(self.buffers, state["orders"], strict=True):
             memory.order = order.cpu()

@@ -54,7 +54,7 @@ class MAS(MASPlugin):  # type: ignore[misc]
         self.norm_parameters = norm_parameters
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Refuse what cannot work before the first step."""
+        """Check the network before the first step."""
         check_norm_parameters(self.norm_parameters, strategy.model)
         norms = normalizations(strategy.model)
         if norms and isinstance(norms[-1], LayerNorm) and norms[-1].weight is None:
@@ -100,5 +100,5 @@ class MAS(MASPlugin):  # type: ignore[misc]
         return {"importance": tensors(self.importance), "params": tensors(self.params)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         self.importance, self.params = parameter_data(state["importance"]), parameter_data(state["params"])

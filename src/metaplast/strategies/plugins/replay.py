@@ -30,7 +30,7 @@ class Replay(ReplayPlugin):  # type: ignore[misc]
         """What the current experience rehearses; None in the first."""
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Lay the samples of earlier experiences ready."""
+        """Load the samples of earlier experiences."""
         buffer = self.storage_policy.buffer
         batch_size = self.batch_size_mem or strategy.train_mb_size
         self.memory = Memory(columns_of(buffer, strategy.device), batch_size) if len(buffer) else None
@@ -49,6 +49,6 @@ class Replay(ReplayPlugin):  # type: ignore[misc]
         return memory_state(self.storage_policy, self.memory)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         load_memory_state(self.storage_policy, self.memory, state)
         self.storage_policy._num_exps = len(state["buffer"])

@@ -58,7 +58,7 @@ class RWalk(RWalkPlugin):  # type: ignore[misc]
         self.norm_parameters = norm_parameters
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Refuse what cannot work before the first step."""
+        """Check the network before the first step."""
         check_norm_parameters(self.norm_parameters, strategy.model)
         super().before_training_exp(strategy, *args, **kwargs)
 
@@ -88,7 +88,7 @@ class RWalk(RWalkPlugin):  # type: ignore[misc]
         return {name: tensors(getattr(self, name)) for name in KEPT}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         for name in KEPT:
             setattr(self, name, parameter_data(state[name]))
 

@@ -16,7 +16,7 @@ from metaplast.strategies.regularization import (
 
 
 class SI(ConsolidationPlugin):
-    """A pull towards the weights of the last task, as strong as their path integrals say they were needed.
+    """Quadratic penalty on changes of the weights since the last task, weighted by their path integrals.
 
     With w̃ the weights at the end of the last task, and within a task g = ∂L/∂w of its loss without the penalty::
 
@@ -70,7 +70,7 @@ class SI(ConsolidationPlugin):
         return penalized_weights(network, self.path, self.norm_parameters)
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Begin a path."""
+        """Start a path."""
         super().before_training_exp(strategy, **kwargs)
         self.start = snapshot(self._path_weights(strategy.model))
         self.integral = {name: torch.zeros_like(weight) for name, weight in self.start.items()}
@@ -111,7 +111,7 @@ class SI(ConsolidationPlugin):
         return {**super().state_dict(), "integral": dict(self.integral), "start": dict(self.start)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         super().load_state_dict(state)
         self.integral = {name: tensor.clone() for name, tensor in state["integral"].items()}  # it is added to in place
         self.start = dict(state["start"])

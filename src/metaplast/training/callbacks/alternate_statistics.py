@@ -18,7 +18,7 @@ from metaplast.training.datamodule import StreamDataModule
 from metaplast.training.learner import Learner
 
 OTHER: dict[Statistics, Statistics] = {"batch": "population", "population": "batch"}
-"""What is tested besides. Running averages are another training buffer, and not there if a run does not keep them."""
+"""The statistics tested in addition. Running averages exist only in a run that keeps them while training."""
 
 
 class OtherStatistics(pl.Callback):
@@ -26,8 +26,8 @@ class OtherStatistics(pl.Callback):
 
     The matrix goes to `folder`/accuracy_matrix_population.csv of a run with batch statistics, and to
     `folder`/accuracy_matrix_batch.csv of one with population statistics, and is what a run with these settings would
-    have come to. Nothing is written without batch normalization, with running averages, or with plugins, which a test
-    more would lead astray.
+    have come to. Nothing is written without batch normalization, with running averages, or with plugins, whose
+    state another test would change.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,9 +80,9 @@ class OtherStatistics(pl.Callback):
             learner.train()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on from."""
+        """The state that a resumed run continues from."""
         return {} if self._matrix is None else {"matrix": self._matrix.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self._saved = state_dict.get("matrix")

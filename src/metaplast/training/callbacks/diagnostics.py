@@ -174,8 +174,8 @@ def _measure(
 ) -> RemovableHandle:
     """Take the mean of a quantity of the input and output of `module` over training steps.
 
-    Forward passes of plugins do not count: those outside of steps, and those within a step through a copy of the network
-    (which has the hooks too).
+    Forward passes of plugins do not count: those outside of steps, and those within a step through a copy of the
+    network, which has the hooks too.
     """
 
     def hook(called: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:

@@ -13,7 +13,7 @@ from metaplast.runs.tables import read_histograms
 
 
 class WeightHistograms:
-    """A sink of the recorder that adds a histogram of every layer after every task.
+    """A logger of the recorder that adds a histogram of every layer after every task.
 
     Args:
         folder: where the files go; those of a resumed run are there, and rows of tasks trained again are replaced.
