@@ -347,9 +347,9 @@ def test_data_that_do_not_fit_are_refused_with_task_set_and_value(train: Any, te
         (0, None, "n_classes=0: expected an integer >= 1"),
         (2.0, None, "n_classes=2.0: expected an integer >= 1"),
         (2, None, "task 0 (train): expected labels from 0 to 1 (n_classes=2), got 2"),
-        (3, [[0, 1]], "task 0 (train): expected labels of its classes_of_task, [0, 1], got 2"),
+        (3, [[0, 1]], "task 0 (train): expected labels of a class in classes_of_task, got 2"),
         (3, [], "classes_of_task: expected 1 lists of classes, got 0"),
-        (4, [[3]], "task 0 (train): expected labels of its classes_of_task, [3], got 0"),
+        (4, [[3]], "task 0 (train): expected labels of a class in classes_of_task, got 0"),
     ],
 )
 def test_classes_that_do_not_fit_the_data_are_refused(n_classes: Any, classes_of_task: Any, text: str) -> None:

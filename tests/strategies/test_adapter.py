@@ -82,5 +82,5 @@ def test_the_end_of_an_experience_leaves_nothing_of_it() -> None:
     one.experience, one.adapted_dataset, one.mbatch, one.dataloader = object(), [1], [torch.zeros(1)], [1]
     one.loss = torch.ones(1)
     one.clear()
-    assert (one.experience, one.adapted_dataset, one.mbatch, one.mb_output, one.dataloader) == (None,) * 4 + ([],)
+    assert not any((one.experience, one.adapted_dataset, one.mbatch, one.mb_output, one.dataloader))
     assert one.loss.tolist() == [0.0]

@@ -8,8 +8,9 @@ import importlib
 import inspect
 import io
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -46,49 +47,56 @@ COUNT, NOT_NEGATIVE, SHARE = "an integer >= 1", "a number >= 0", "a number from 
 NAN = float("nan")
 
 
-class Entry(NamedTuple):
-    """A plugin with its laws; `shared_norm` makes the variant for a network whose γ and β all tasks share."""
+Bad = dict[str, tuple[list[Any], str]]
+"""By argument: values that are refused, and what is needed."""
 
-    make: Callable[..., Any]
-    bad: dict[str, tuple[list[Any], str]]
-    """By argument: values that are refused, and what is needed."""
+
+class Entry(NamedTuple):
+    """A plugin with the arguments that its laws are tried with."""
+
+    kind: Callable[..., Any]
+    arguments: dict[str, Any]
+    bad: Bad
     twin: Callable[[], Any] | None = None
     """Avalanche's own plugin, which trains the same on `plain`."""
-    shared_norm: dict[str, Any] = {}  # noqa: RUF012 (never written to)
-    """Arguments by which it trains as its twin, where all tasks share γ and β."""
+    as_twin: Mapping[str, Any] = MappingProxyType({})
+    """Further arguments, for networks whose tasks share γ and β, by which it holds what its twin holds."""
+
+    def make(self, **changed: Any) -> Any:
+        """A new plugin."""
+        return self.kind(**self.arguments | changed)
 
 
-PENALTY = {"ewc_lambda": ([-1, "much", float("inf")], NOT_NEGATIVE)}
-MEMORY = {"mem_size": ([0, 2.5], COUNT), "batch_size_mem": ([0, -5], f"null or {COUNT}")}
-BOTH: dict[str, Any] = {"norm_parameters": True}
+PENALTY: Bad = {"ewc_lambda": ([-1, "much", float("inf")], NOT_NEGATIVE)}
+MEMORY: Bad = {"mem_size": ([0, 2.5], COUNT), "batch_size_mem": ([0, -5], f"null or {COUNT}")}
+PATTERNS: Bad = {"patterns_per_experience": ([0], COUNT)}
+ALPHA_BETA: Bad = {"alpha": ([-1], NOT_NEGATIVE), "beta": ([NAN], NOT_NEGATIVE)}
+BOTH = {"norm_parameters": True}
 
 REGISTER = {
-    "AGEM": Entry(lambda **k: AGEM(**{"patterns_per_experience": 50, "sample_size": 30} | k),
-                  {"patterns_per_experience": ([0], COUNT), "sample_size": ([-1, 0.5], COUNT)}),
-    "AvalancheEWC": Entry(lambda **k: AvalancheEWC(0.5), {}, lambda: their.EWCPlugin(0.5)),
-    "DER": Entry(lambda **k: DER(**{"mem_size": 60, "batch_size_mem": 20} | k),
-                 {**MEMORY, "alpha": ([-1], NOT_NEGATIVE), "beta": ([NAN], NOT_NEGATIVE)}),
-    "EWC": Entry(lambda **k: EWC(**{"ewc_lambda": 0.5} | k), PENALTY),
-    "EWC, online": Entry(lambda **k: EWC(**{"ewc_lambda": 0.5, "mode": "online", "gamma": 0.7} | k),
+    "AGEM": Entry(AGEM, {"patterns_per_experience": 50, "sample_size": 30},
+                  {**PATTERNS, "sample_size": ([-1, 0.5], COUNT)}),
+    "AvalancheEWC": Entry(AvalancheEWC, {"ewc_lambda": 0.5}, {}, lambda: their.EWCPlugin(0.5)),
+    "DER": Entry(DER, {"mem_size": 60, "batch_size_mem": 20}, {**MEMORY, **ALPHA_BETA}),
+    "EWC": Entry(EWC, {"ewc_lambda": 0.5}, PENALTY),
+    "EWC, online": Entry(EWC, {"ewc_lambda": 0.5, "mode": "online", "gamma": 0.7},
                          {"gamma": ([1.5, None], f"for mode=online {SHARE}")}),
-    "EWC, shuffled": Entry(lambda **k: EWC(**{"ewc_lambda": 0.5, "shuffled": True} | k), PENALTY),
-    "EWC, sampled": Entry(lambda **k: EWC(**{"ewc_lambda": 0.5, "labels": "sampled", "weights": "hidden"} | k),
+    "EWC, shuffled": Entry(EWC, {"ewc_lambda": 0.5, "shuffled": True}, PENALTY),
+    "EWC, sampled": Entry(EWC, {"ewc_lambda": 0.5, "labels": "sampled", "weights": "hidden"},
                           {"n_samples": ([0, 1.5], "an integer of at least 1")}),
-    "GEM": Entry(lambda **k: GEM(**{"patterns_per_experience": 50, "memory_strength": 0.5} | k),
-                 {"patterns_per_experience": ([0], COUNT), "memory_strength": ([-0.5], NOT_NEGATIVE)},
-                 lambda: their.GEMPlugin(50, 0.5)),
-    "LwF": Entry(lambda **k: LwF(**{"alpha": 2.0, "temperature": 3.0} | k),
+    "GEM": Entry(GEM, {"patterns_per_experience": 50, "memory_strength": 0.5},
+                 {**PATTERNS, "memory_strength": ([-0.5], NOT_NEGATIVE)}, lambda: their.GEMPlugin(50, 0.5)),
+    "LwF": Entry(LwF, {"alpha": 2.0, "temperature": 3.0},
                  {"alpha": ([-1.0], NOT_NEGATIVE), "temperature": ([0], "a number > 0")},
                  lambda: their.LwFPlugin(2.0, 3.0)),
-    "MAS": Entry(lambda **k: MAS(**{"lambda_reg": 2.0, "alpha": 0.3} | k),
+    "MAS": Entry(MAS, {"lambda_reg": 2.0, "alpha": 0.3},
                  {"lambda_reg": ([-1], NOT_NEGATIVE), "alpha": ([1.5, True], SHARE)},
                  lambda: their.MASPlugin(2.0, 0.3), BOTH),
-    "RWalk": Entry(lambda **k: RWalk(**{"ewc_lambda": 1.0, "ewc_alpha": 0.8, "delta_t": 5} | k),
+    "RWalk": Entry(RWalk, {"ewc_lambda": 1.0, "ewc_alpha": 0.8, "delta_t": 5},
                    {**PENALTY, "ewc_alpha": ([-0.1], SHARE), "delta_t": ([0], COUNT)},
                    lambda: their.RWalkPlugin(1.0, 0.8, 5), BOTH),
-    "Replay": Entry(lambda **k: Replay(**{"mem_size": 60} | k), MEMORY),
-    "SI": Entry(lambda **k: SI(**{"si_lambda": 0.5} | k),
-                {"si_lambda": ([-0.1, "0.1"], NOT_NEGATIVE), "xi": ([0, True], "a number > 0")}),
+    "Replay": Entry(Replay, {"mem_size": 60}, MEMORY),
+    "SI": Entry(SI, {"si_lambda": 0.5}, {"si_lambda": ([-0.1, "1"], NOT_NEGATIVE), "xi": ([0, True], "a number > 0")}),
 }  # fmt: skip
 CHOICES = {
     "EWC": {"weights": "binary, hidden", "mode": "separate, online", "labels": "empirical, sampled, all, predicted"},
@@ -126,7 +134,7 @@ def test_it_has_the_same_trajectory_in_both_loops(
     name: str, network: Callable[[], nn.Module], scenario: Scenario
 ) -> None:
     entry = REGISTER[name]
-    make: Plugins = lambda *_: [entry.make(**entry.shared_norm)]  # noqa: E731
+    make: Plugins = lambda *_: [entry.make(**entry.as_twin)]  # noqa: E731
     expected = through_avalanche(network, make, scenario)
     assert difference(through_bridge(network, make, scenario), expected) <= 1e-6
     assert difference(expected, through_avalanche(network, lambda *_: [], scenario)) > 1e-3
@@ -137,7 +145,7 @@ def test_it_trains_as_avalanches_own(name: str, scenario: Scenario) -> None:
     entry = REGISTER[name]
     twin = entry.twin
     assert twin is not None
-    ours = through_avalanche(plain, lambda *_: [entry.make(**entry.shared_norm)], scenario)
+    ours = through_avalanche(plain, lambda *_: [entry.make(**entry.as_twin)], scenario)
     assert difference(ours, through_avalanche(plain, lambda *_: [twin()], scenario)) == 0
 
 
@@ -212,7 +220,10 @@ def test_its_state_is_plain_tensors_and_loads_into_a_new_one(name: str, scenario
     torch.save(plugin.state_dict(), file)
     file.seek(0)
     other.load_state_dict(torch.load(file, weights_only=True))  # refuses pickled objects
-    torch.testing.assert_close(other.state_dict(), plugin.state_dict(), rtol=0, atol=0)
+    loaded, saved = other.state_dict(), plugin.state_dict()
+    for state in (loaded, saved):
+        state.pop("order", None)  # of the draws from a memory, which is loaded again once the task has made one
+    torch.testing.assert_close(loaded, saved, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ from metaplast.nn import mlp
 from metaplast.scenarios import Scenario
 from metaplast.training import Learner, Schedule, StreamDataModule, fit
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*")  # Lightning's, about torch
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*"),  # Lightning's, about torch
+    pytest.mark.filterwarnings("ignore:.*callbacks used to create the checkpoint.*"),
+]
 
 
 def stream() -> tuple[Learner, StreamDataModule]:

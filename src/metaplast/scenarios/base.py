@@ -121,7 +121,7 @@ def _checked(
                 raise UserError(f"{where}: expected images of shape {first.shape}, as in task 0, got {tensors.shape}")
             _check_values(tensors, n_classes, where, sound)
             if classes_of_task is not None and len(test) == len(train):
-                _check_classes(tensors.labels, classes_of_task[number], where)
+                _check_classes(tensors.labels, classes_of_task, where)
             tasks[name].append(tensors)
     return tasks["train"], tasks["test"]
 
@@ -175,10 +175,10 @@ def _check_values(tensors: TaskTensors, n_classes: int, where: str, sound: dict[
     sound.update({id(labels): labels, id(images): images})
 
 
-def _check_classes(labels: Tensor, classes: Sequence[int], where: str) -> None:
-    for label in labels.unique().tolist():
-        if label not in classes:
-            raise UserError(f"{where}: expected labels of its classes_of_task, {[*classes]}, got {label}")
+def _check_classes(labels: Tensor, classes_of_task: Sequence[Sequence[int]], where: str) -> None:
+    odd = set(labels.tolist()).difference(*classes_of_task)
+    if odd:
+        raise UserError(f"{where}: expected labels of a class in classes_of_task, got {min(odd)}")
 
 
 def task_tensors(experience: Any) -> TaskTensors:

@@ -205,8 +205,8 @@ class StreamDataModule(pl.LightningDataModule):
         choice, _, number = self.eval_tasks.partition(":")
         if choice == "last_k":
             return everything[max(0, task + 1 - int(number)) : task + 1]
-        earlier = random_permutation(task, self.seed, task, _EVALUATION)[: int(number) - 1] if task else []
-        return sorted([*map(int, earlier), task])
+        earlier = random_permutation(task, self.seed, task, _EVALUATION)[: int(number) - 1]
+        return sorted([*earlier.tolist(), task])
 
     @property
     def _epoch(self) -> int:

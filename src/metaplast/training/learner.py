@@ -174,7 +174,7 @@ class Learner(pl.LightningModule):
                     raise UserError(f"{where}: expected labels >= 0, got {lowest}")
                 if isinstance(criterion, TaskCrossEntropy):
                     known = criterion.allowed.diagonal().to(tensors.labels.device)
-                    odd = [y for y in tensors.labels.unique().tolist() if y >= len(known) or not known[y]]
+                    odd = [y for y in sorted(set(tensors.labels.tolist())) if y >= len(known) or not known[y]]
                     if odd:
                         raise UserError(f"{where}: expected labels of a class in classes_of_task, got {odd[0]}")
 
@@ -237,7 +237,7 @@ class Learner(pl.LightningModule):
         """The first pixel of the data that is not finite, as an error; None if all are."""
         for name, tasks in (("train", self._data.train_tasks), ("test", self._data.test_tasks)):
             for task, tensors in enumerate(tasks):
-                odd = tensors.images[~tensors.images.isfinite()] if tensors.images.is_floating_point() else ()
+                odd = tensors.images[~tensors.images.isfinite()]
                 if len(odd):
                     return f"task {task} ({name}): expected finite pixels, got {odd[0].item()} in {len(odd)} of them"
         return None
@@ -322,7 +322,7 @@ class Learner(pl.LightningModule):
         """Logits (N, K) of a batch, which is images (N, C, H, W) or a tuple that begins with them."""
         select_task(self.network, self.predict_task)
         try:
-            return self(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            return cast(Tensor, self(batch[0] if isinstance(batch, (tuple, list)) else batch))
         finally:
             select_task(self.network, None)
 

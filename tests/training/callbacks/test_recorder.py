@@ -1,5 +1,6 @@
 """The recorder: a row for every measured epoch, the matrix after every task, the baseline in the file alone."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from metaplast.data import TaskTensors
 from metaplast.loggers.base import Row
+from metaplast.loggers.csv import MetricsFile
 from metaplast.nn import bnn
 from metaplast.scenarios import Scenario
 from metaplast.training import Learner, Schedule, StreamDataModule, fit
@@ -102,9 +104,15 @@ def test_a_saved_state_is_continued_from(recorded: Recorded) -> None:
     _, recorder, _, _ = recorded
     other = Recorder()
     other.load_state_dict(recorder.state_dict())
-    assert (other.rows, other.samples, other.train_seconds) == (
-        recorder.rows,
-        recorder.samples,
-        recorder.train_seconds,
-    )
-    assert other.rows is not recorder.rows
+    assert other.rows == recorder.rows[-1:]
+    assert (other.samples, other.train_seconds) == (recorder.samples, recorder.train_seconds)
+
+
+def test_a_resumed_recorder_has_the_earlier_rows_of_the_file(recorded: Recorded, tmp_path: Path) -> None:
+    _, recorder, _, _ = recorded
+    file = MetricsFile(tmp_path / "metrics.csv")
+    for row in recorder.rows:
+        file.write(row)
+    other = Recorder(baseline=MetricsFile(file.path, epochs_done=3))
+    other.load_state_dict(recorder.state_dict())
+    assert other.rows == recorder.rows[:3]

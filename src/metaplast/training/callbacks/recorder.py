@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from metaplast.loggers.base import MetricLogger, Row
+from metaplast.loggers.csv import MetricsFile
 from metaplast.metrics import SignFlips
 from metaplast.nn import hidden_weights
+from metaplast.runs.tables import read_metrics
 from metaplast.training.learner import Learner
 
 
@@ -129,9 +131,12 @@ class Recorder(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         """The state that a resumed run continues from."""
         flips = self._flips.state_dict() if self._flips is not None else None
-        return {"train_seconds": self.train_seconds, "samples": self.samples, "rows": self.rows, "flips": flips}
+        last = self.rows[-1:]  # of a thousand tasks, all rows would be tens of megabytes in every checkpoint
+        return {"train_seconds": self.train_seconds, "samples": self.samples, "rows": last, "flips": flips}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a saved state."""
+        """Continue from a saved state; earlier rows are those in the file of the baseline, if it is one."""
         self.train_seconds, self.samples = state_dict["train_seconds"], state_dict["samples"]
         self.rows, self._saved_flips = list(state_dict["rows"]), state_dict["flips"]
+        if isinstance(self.baseline, MetricsFile) and self.baseline.path.exists():
+            self.rows = [dict(row) for row in read_metrics(self.baseline.path)]
