@@ -19,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.cli.run import CHECKPOINT, run
 from metaplast.errors import UserError
+from metaplast.loggers import wandb_workspace as dashboard
 from metaplast.metrics.continual import FIGURES
-from metaplast.report import dashboard, read_matrix_csv
+from metaplast.report import read_matrix_csv
 from metaplast.report.report import rebuild_results
 from metaplast.runs.index import read_run
 from metaplast.runs.summary import description

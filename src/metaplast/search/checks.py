@@ -15,6 +15,8 @@ from metaplast.config.schema import WIDTHS_OF
 from metaplast.errors import UserError
 from metaplast.runs.journal import SWEEP
 
+AROUND = ("hparams_search", "hydra", "search")
+"""Sections and groups that say how to search, not what to run."""
 SEARCH = "hydra_plugins.metaplast.Search"
 """The sweeper's `_target_`; Hydra takes no other package for plugins."""
 

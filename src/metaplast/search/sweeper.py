@@ -22,7 +22,7 @@ from metaplast.errors import JobError
 from metaplast.runs.directory import occupied
 from metaplast.runs.index import deciding
 from metaplast.runs.summary import read_summary
-from metaplast.search.results import AROUND
+from metaplast.search.checks import AROUND
 from metaplast.system import jobs_at_once
 
 if TYPE_CHECKING:
