@@ -22,7 +22,14 @@ from wandb.util import get_core_path
 
 from metaplast.errors import UserError
 from metaplast.loggers.base import NullLogger
-from metaplast.loggers.wandb import MODEL_FILES, PROBE_SECONDS, WandbRun, answers, create_logger, require_credentials
+from metaplast.loggers.wandb import (
+    MODEL_FILES,
+    PROBE_SECONDS,
+    WandbRun,
+    create_logger,
+    require_credentials,
+    server_responds,
+)
 from metaplast.loggers.wandb_offline import wait_for_end
 
 NAN = float("nan")
@@ -335,16 +342,16 @@ def test_a_server_that_answers_is_found_whatever_it_answers(listener: socket.soc
 
     thread = threading.Thread(target=refuse)
     thread.start()
-    assert answers(address(listener))
+    assert server_responds(address(listener))
     thread.join()
 
 
 def test_a_silent_server_is_given_up_in_time(listener: socket.socket) -> None:
     start = time.monotonic()
-    assert not answers(address(listener))
+    assert not server_responds(address(listener))
     assert time.monotonic() - start < PROBE_SECONDS + 1
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nowhere.invalid", "nonsense"])
 def test_no_server_is_no_answer(url: str) -> None:
-    assert not answers(url)
+    assert not server_responds(url)

@@ -235,7 +235,8 @@ def test_a_label_that_no_answer_could_match_is_refused(task: int, label: int, te
     [
         (False, float("nan"), r"task 1 \(train\): expected finite pixels, got nan"),
         (False, float("inf"), r"task 1 \(train\): expected finite pixels, got inf"),
-        (False, float("-inf"), r"task 1 \(train\): expected finite pixels, got -inf"),
+        (True, float("-inf"), r"task 1 \(test\): expected finite pixels, got -inf"),
+        (True, float("nan"), r"task 1 \(test\): expected finite pixels, got nan"),
     ],
 )
 def test_a_pixel_that_is_no_number_is_blamed_on_the_data_and_not_on_the_step(

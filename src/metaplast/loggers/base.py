@@ -41,7 +41,7 @@ class NullLogger:
 
     @property
     def logger(self) -> "WandbLogger | Literal[False]":
-        """For `Trainer(logger=…)`: what a LightningModule logs by itself goes to the same run."""
+        """For `Trainer(logger=…)`: values that a LightningModule logs go to the same run."""
         return False
 
     def watch(self, weights: Mapping[str, Tensor]) -> None:
@@ -54,7 +54,7 @@ class NullLogger:
         """Keep the accuracy matrix (T, T) or (T, 1) as it is after `task`, and its figures over the tasks so far."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Keep what the run came to."""
+        """Record the results of the run."""
 
     def model(self, metadata: Mapping[str, Any]) -> None:
         """Keep the model as it is now: `MODEL_FILES`, which have to be there, with a few values to find it by."""

@@ -32,31 +32,31 @@ PROBE_SECONDS = 2.5
 
 
 def require_credentials() -> str:
-    """Find the user's W&B credentials where W&B keeps them, and return the address of the server that they are for.
+    """Find the user's W&B credentials and return the address of their server.
 
     Raises:
-        UserError: if there are none, or they are malformed. (W&B would ask for them, and wait for ever.)
+        UserError: if there are none, or they are malformed. (W&B itself would prompt and wait forever.)
     """
     try:
         return _credentials()
     except UserError as error:
-        raise UserError(f"logger.mode=online: {error}, or take logger=wandb, which records offline") from error
+        raise UserError(f"logger.mode=online: {error}, or use logger=wandb, which records offline") from error
 
 
 def require_server() -> str:
-    """Return the address of a server that answers, and that there are credentials for.
+    """Return the address of a server that responds and for which there are credentials.
 
     Raises:
         UserError: if there is none.
     """
     server = _credentials()
-    if not answers(server):
+    if not server_responds(server):
         raise UserError(f"W&B: {server} does not answer")
     return server
 
 
-def answers(url: str) -> bool:
-    """Tell within `PROBE_SECONDS` whether a server answers at `url`, whatever it answers; through the usual proxies."""
+def server_responds(url: str) -> bool:
+    """Whether a server responds at `url` within `PROBE_SECONDS`, with any status; through the usual proxies."""
     replies: list[bool] = []
     # In a thread, since looking up a name has no timeout of its own.
     probe = threading.Thread(target=lambda: replies.append(_ask(url)), daemon=True)
@@ -102,21 +102,21 @@ EPOCH_METRICS = (
     "seconds",
     "train_loss",
 )
-"""Drawn against `epoch`. There is no rule for everything else: of two patterns that match, W&B takes either."""
+"""Drawn against `epoch`. There is no catch-all pattern: if two patterns match, W&B may use either."""
 TASK_METRICS = ("after_task/*", "accuracy_matrix")
 """Drawn against `task`."""
 STEPS = ("epoch", "task", "step", "epoch_in_task", "trainer/global_step")
-"""Drawn against, not drawn."""
+"""Used as x axes only."""
 
 INIT_SECONDS = 10.0
-"""For a server that answers, but not to the point."""
+"""Limit for a server that responds, but does not start a run."""
 FINISH_SECONDS = 20.0
-"""To upload what is left, a megabyte at most; then it stays on the disk."""
+"""Limit for uploading the rest, a megabyte at most; what is not uploaded stays on the disk."""
 MODEL_SECONDS = 600.0
 """The same where the model is uploaded, too."""
 
 MODEL_FILES = ("checkpoints/last.ckpt", "config.yaml", "summary.json")
-"""Files of a run directory that are its model, and say how it was made and how good it is."""
+"""Files of a run directory that make up its model: weights, configuration and results."""
 
 
 class WandbRun(NullLogger):
@@ -144,7 +144,7 @@ class WandbRun(NullLogger):
     @functools.cached_property
     def logger(self) -> "WandbLogger":
         """For `Trainer(logger=…)`: what a LightningModule logs by itself goes to the same run."""
-        from pytorch_lightning.loggers import WandbLogger  # 12 s, which whoever has no Trainer need not pay
+        from pytorch_lightning.loggers import WandbLogger  # takes seconds, needed only with a Trainer
 
         run = self._started_as
         return WandbLogger(experiment=run, project=run.project, save_dir=self._run_dir)
@@ -175,11 +175,11 @@ class WandbRun(NullLogger):
         defined = {name: value for name, value in figures.items() if value == value}  # not NaN
         self._log({"task": task, **defined, "accuracy_matrix": matrix_image(R)})
         # Online, W&B asks the server before it takes a table, and waits for a minute where there is none any more.
-        if task == len(R) - 1 and (self._run.offline or answers(self._run.settings.base_url)):
+        if task == len(R) - 1 and (self._run.offline or server_responds(self._run.settings.base_url)):
             self._log({"accuracy_table": matrix_table(R), "accuracy_heat_map": matrix_chart(R)})
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Keep what the run came to in W&B's summary, but for what W&B keeps elsewhere."""
+        """Add the results to W&B's summary, except what W&B stores elsewhere."""
         kept = {key: value for key, value in values.items() if key not in ("versions", "wandb")}
         self._guarded(lambda run: run.summary.update(kept))
 
@@ -191,7 +191,7 @@ class WandbRun(NullLogger):
         import wandb
 
         # Online, W&B waits for a server that is gone.
-        if self._run is None or not (self._run.offline or answers(self._run.settings.base_url)):
+        if self._run is None or not (self._run.offline or server_responds(self._run.settings.base_url)):
             return
         artifact = wandb.Artifact(f"model-{self._run.id}", type="model", metadata=dict(metadata))
         for name in MODEL_FILES:
@@ -207,7 +207,7 @@ class WandbRun(NullLogger):
         self._guarded(lambda run: run.log(dict(values)))
 
     def _guarded(self, action: "Callable[[wandb.Run], object]") -> None:
-        """Do something to the run; if W&B has broken down, say so once and go on without it."""
+        """Apply `action` to the run; if W&B fails, warn once and continue without it."""
         import wandb
 
         if self._run is None:
@@ -217,7 +217,7 @@ class WandbRun(NullLogger):
         except Exception as error:  # whatever it is: its process was killed, its server sent nonsense, time is up
             self._run = None
             with contextlib.suppress(Exception):
-                wandb.teardown()  # so that a next run in this process starts afresh
+                wandb.teardown()  # so that the next run in this process starts anew
             warnings.warn(
                 f"W&B failed ({_line(error)}); the run directory has everything, {self._sync} uploads what W&B got",
                 stacklevel=3,
@@ -279,7 +279,7 @@ def create_logger(
     if mode != "offline":
         server = require_credentials()
         try:
-            if answers(server):
+            if server_responds(server):
                 return WandbRun(_init(mode, arguments, finish_seconds), run_dir)
             reason = "does not answer"
         except wandb.Error as error:

@@ -109,10 +109,10 @@ def _checksum(place: int, fragment: bytes) -> int:
 
 
 APPENDED = ("metric", "config", "files", "artifact", "history", "summary", "exit")
-"""Kinds of records that a recording can be continued with; the others say where and with what it was made."""
+"""Kinds of records that may be appended to a recording; the others describe where and how it was made."""
 END_SECONDS = 20.0
 CLOCKS = ("_step", "_runtime", "_timestamp", "_wandb")
-"""What W&B counts and times by itself; of a recording made afterwards it is wrong."""
+"""Counters and times that W&B adds itself; they are wrong in a recording made afterwards."""
 DEFAULTS: dict[str, Any] = {
     "project": "metaplast",
     "entity": None,
@@ -123,31 +123,31 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def is_whole(records: Sequence[Record], run: Run) -> bool:
-    """Whether a recording came to its end and holds every row of metrics.csv."""
+def is_complete(records: Sequence[Record], run: Run) -> bool:
+    """Whether a recording has its end and every row of metrics.csv."""
     rows = {("epoch", row["epoch"]) for row in _rows(run)}
     return bool(records) and kind(records[-1]) == "exit" and rows <= {row_key(record) for record in records}
 
 
-def make_whole(recording: Path, run: Run, folder: Path) -> Path:
-    """Write to `folder` a copy of `recording`, a .wandb file of `run`, with all that it lacks; return its path.
+def complete_recording(recording: Path, run: Run, folder: Path) -> Path:
+    """Write to `folder` a copy of `recording`, a .wandb file of `run`, with all missing records; return its path.
 
-    The copy bears the id of the run; the recording stays as it is.
+    The copy has the id of the run; the original is not changed.
 
     Raises:
         UserError: if the recording or the files of the run cannot be read.
     """
     rebuilt = _record_anew(run, folder / "rebuilt", run_id=recording.stem.removeprefix("run-"))
     copy = folder / recording.parent.name / recording.name
-    write_records(copy, continued(read_records(recording), read_records(rebuilt)))
+    write_records(copy, append_missing(read_records(recording), read_records(rebuilt)))
     for source in (recording, rebuilt):
         if (source.parent / "files").is_dir():
             shutil.copytree(source.parent / "files", copy.parent / "files", dirs_exist_ok=True)
     return copy
 
 
-def continued(recorded: Sequence[Record], rebuilt: Sequence[Record]) -> list[Record]:
-    """Records of a cut recording, then those of a whole one of the same run from behind the last row that both have."""
+def append_missing(recorded: Sequence[Record], rebuilt: Sequence[Record]) -> list[Record]:
+    """Records of an incomplete recording, then those of a complete one of the same run after the last row in both."""
     if not any(kind(record) == "run" for record in recorded):
         return list(rebuilt)
     known = {row_key(record) for record in recorded} - {None}
@@ -175,7 +175,7 @@ def continued(recorded: Sequence[Record], rebuilt: Sequence[Record]) -> list[Rec
 
 
 def row_key(record: Record) -> tuple[str, float] | None:
-    """Which row of ours a record is: that of an epoch, that after a task, or the tables; None if it is none of ours."""
+    """Identifies a record as the row of an epoch, the row after a task, or the tables; None for other records."""
     items = _items(record) if kind(record) == "history" else {}
     if "epoch_in_task" in items:
         return "epoch", float(items["epoch"])
@@ -185,7 +185,7 @@ def row_key(record: Record) -> tuple[str, float] | None:
 
 
 def wait_for_end(recording: Path) -> None:
-    """Wait until the recording of a run that was finished is on the disk, which W&B's process writes in its own time.
+    """Wait until W&B's process has written the whole recording of a finished run to the disk.
 
     Raises:
         UserError: if it has no end after `END_SECONDS`.
@@ -198,7 +198,7 @@ def wait_for_end(recording: Path) -> None:
 
 
 def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
-    # With torch: seconds, which a recording that is whole need not pay.
+    # These import torch (seconds), which a complete recording does not need.
     from metaplast.loggers.base import replay
     from metaplast.loggers.wandb import create_logger
     from metaplast.runs.tables import n_trained
@@ -244,8 +244,8 @@ def _set_clocks(items: Any, clocks: Mapping[str, str]) -> None:
 OFFLINE = "offline-run-"
 
 
-def why_not(run: Run) -> str | None:
-    """Why there is nothing of `run` to upload; None if there is."""
+def skip_reason(run: Run) -> str | None:
+    """Why there is nothing to upload for `run`; None if there is something."""
     recording = newest_recording(run.path)
     if recording is None:
         return "W&B did not record it"
@@ -253,42 +253,42 @@ def why_not(run: Run) -> str | None:
         return "still running"
     if not recording.parent.name.startswith(OFFLINE):
         return f"recorded online; if that was cut: wandb sync --include-online {recording.parent}"
-    return "uploaded before" if marker(recording).exists() else None
+    return "uploaded before" if sync_marker(recording).exists() else None
 
 
 def upload(run: Run) -> str:
-    """Upload the newest recording of `run`, completed if it has to be, and say what was done.
+    """Upload the newest recording of `run`, completed if necessary, and say what was done.
 
-    A run that was resumed is recorded anew from its first row, so that its newest recording holds the earlier ones.
+    A resumed run is recorded again from its first row, so the newest recording contains the earlier ones.
 
     Raises:
         UserError: if the recording cannot be read, or the server does not take it; it can be tried again.
     """
     recording = newest_recording(run.path)
-    assert recording is not None, "why_not says so"
+    assert recording is not None, "skip_reason says so"
     try:
         with TemporaryDirectory(prefix=".sync-", dir=recording.parents[1]) as folder:
-            whole = is_whole(read_records(recording), run)
-            _wandb_sync(_copy(recording, Path(folder)) if whole else make_whole(recording, run, Path(folder)))
-        marker(recording).touch()
+            whole = is_complete(read_records(recording), run)
+            _wandb_sync(_copy(recording, Path(folder)) if whole else complete_recording(recording, run, Path(folder)))
+        sync_marker(recording).touch()
     except OSError as error:
         raise UserError(f"cannot be uploaded: {error}") from error
     return "uploaded" if whole else "uploaded, completed from the files of its directory"
 
 
 def newest_recording(run_dir: Path) -> Path | None:
-    """The .wandb file of the recording of a run that was begun last; None if there is none."""
+    """The .wandb file of the newest recording of a run; None if there is none."""
     found = run_dir.glob("wandb/*run-*-*/run-*.wandb")
     return max(found, key=lambda path: path.parent.name.removeprefix(OFFLINE).removeprefix("run-"), default=None)
 
 
-def marker(recording: Path) -> Path:
+def sync_marker(recording: Path) -> Path:
     """The file beside a recording that tells `wandb sync`, too, that it is uploaded."""
     return recording.with_suffix(".wandb.synced")
 
 
 def _copy(recording: Path, folder: Path) -> Path:
-    """A copy of a recording with its files. W&B notes beside what it uploads that it did, whether or not it did."""
+    """A copy of a recording with its files, since W&B marks what it uploads as synced even if that failed."""
     shutil.copytree(
         recording.parent, folder / recording.parent.name, ignore=shutil.ignore_patterns("logs", "*.wandb.*")
     )
@@ -300,7 +300,7 @@ def _wandb_sync(recording: Path) -> None:
     environment = {"WANDB_ERROR_REPORTING": "false", **os.environ}
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    # Its exit status is 0 and its marker is set whatever the server answered; only its words tell.
+    # Its exit status is 0 and its marker is set even on failure; only its output tells.
     failures = [line for line in lines if " ERROR " in line]
-    if failures or not marker(recording).exists():
+    if failures or not sync_marker(recording).exists():
         raise UserError(f"W&B: {[*failures, *lines[-1:], f'wandb sync ended with status {done.returncode}'][0]}")

@@ -143,7 +143,7 @@ class Learner(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Refuse what cannot be trained as asked, before the first step."""
         self._check_trainer()
-        self._check_labels()
+        self._check_data()
         norms = [module for module in self.network.modules() if isinstance(module, BatchNorm)]
         by_batch = any(norm.test_statistics == "batch" for norm in norms)
         tasks = [*enumerate(self._data.train_tasks if norms and not self.schedule.joint else ())]
@@ -161,22 +161,27 @@ class Learner(pl.LightningModule):
         if trainer.world_size > 1:
             raise UserError(f"devices={trainer.world_size}: expected 1, since the data stay on one device")
 
-    def _check_labels(self) -> None:
-        """Refuse a label that the loss would skip, or that no answer could match."""
-        criterion = self.criterion
+    def _check_data(self) -> None:
+        """Refuse a label that the loss would skip or that no answer could match, and a pixel that is not finite."""
+        known = self.criterion.allowed.diagonal().tolist() if isinstance(self.criterion, TaskCrossEntropy) else None
+        checked: dict[int, Tensor] = {}  # tensors that tasks share are looked at once
         for name, tasks in (("train", self._data.train_tasks), ("test", self._data.test_tasks)):
             for task, tensors in enumerate(tasks):
-                where = f"task {task} ({name})"
-                if not len(tensors):
+                where, images, labels = f"task {task} ({name})", tensors.images, tensors.labels
+                if not len(labels):
                     raise UserError(f"{where}: expected images, got none")
-                lowest = int(tensors.labels.min())
-                if lowest < 0:
-                    raise UserError(f"{where}: expected labels >= 0, got {lowest}")
-                if isinstance(criterion, TaskCrossEntropy):
-                    known = criterion.allowed.diagonal().to(tensors.labels.device)
-                    odd = [y for y in sorted(set(tensors.labels.tolist())) if y >= len(known) or not known[y]]
+                if id(labels) not in checked:
+                    classes = sorted(set(labels.tolist()))
+                    if classes[0] < 0:
+                        raise UserError(f"{where}: expected labels >= 0, got {classes[0]}")
+                    odd = [] if known is None else [y for y in classes if y >= len(known) or not known[y]]
                     if odd:
                         raise UserError(f"{where}: expected labels of a class in classes_of_task, got {odd[0]}")
+                if images.is_floating_point() and id(images) not in checked:
+                    finite = images.isfinite()
+                    if not finite.all():
+                        raise UserError(f"{where}: expected finite pixels, got {images[~finite][0].item()}")
+                checked |= {id(labels): labels, id(images): images}
 
     def on_train_start(self) -> None:
         """Forget the loaders of the sanity check where the first epoch tests fewer tasks."""
@@ -223,24 +228,14 @@ class Learner(pl.LightningModule):
 
     def _check_finite(self) -> None:
         where = f"after epoch {self.current_epoch + 1} (task {self.task})"
+        advice = "a smaller strategy.optimizer.lr may help"
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
-                raise UserError(self._pixel_fault() or f"training diverged: {where} {name} is not finite; {_SMALLER}")
+                raise UserError(f"training diverged: {where} {name} is not finite; {advice}")
         loss = float(self._loss_sum) / max(1, self._loss_count)
-        # With 16-mixed, a loss that overflows is dealt with by the scaler, which skips the step.
+        # With 16-mixed, a loss that overflows is handled by the scaler, which skips the step.
         if not loss < LARGEST_LOSS and self.trainer.precision != "16-mixed":
-            raise UserError(
-                self._pixel_fault() or f"training diverged: {where} the mean training loss is {loss:.3g}; {_SMALLER}"
-            )
-
-    def _pixel_fault(self) -> str | None:
-        """The first pixel of the data that is not finite, as an error; None if all are."""
-        for name, tasks in (("train", self._data.train_tasks), ("test", self._data.test_tasks)):
-            for task, tensors in enumerate(tasks):
-                odd = tensors.images[~tensors.images.isfinite()]
-                if len(odd):
-                    return f"task {task} ({name}): expected finite pixels, got {odd[0].item()} in {len(odd)} of them"
-        return None
+            raise UserError(f"training diverged: {where} the mean training loss is {loss:.3g}; {advice}")
 
     def update_population_statistics(self) -> None:
         """Set population statistics from data of the current task: all at its end, otherwise enough for an estimate."""
@@ -339,7 +334,6 @@ class Learner(pl.LightningModule):
 
 LARGEST_LOSS = 1e10
 """From here on training has diverged: in float32 a loss of this size leaves no digit for the cross entropy in it."""
-_SMALLER = "a smaller strategy.optimizer.lr may help"
 
 
 def _images(tasks: list[TaskTensors], batch_size: int, complete: bool) -> Callable[[], Iterable[Tensor]]:

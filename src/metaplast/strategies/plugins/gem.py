@@ -32,7 +32,7 @@ class GEM(GEMPlugin):  # type: ignore[misc]
         super().__init__(patterns_per_experience, memory_strength)
 
     def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        """Take every r_t; averages kept while training do not follow old images."""
+        """Compute every r_t, without updating running averages by old images."""
         with statistics_kept(strategy.model):
             super().before_training_iteration(strategy, **kwargs)
 
@@ -46,11 +46,11 @@ class GEM(GEMPlugin):  # type: ignore[misc]
 
 
 class AGEM(AGEMPlugin):  # type: ignore[misc]
-    """`AGEMPlugin` of Avalanche with its memory as tensors, by which a run can be resumed anywhere.
+    """`AGEMPlugin` of Avalanche with its memory as tensors, so that a run can be resumed anywhere.
 
         g ← g − (gᵀr / rᵀr) r    where gᵀr < 0       r: gradient of the loss on samples of all earlier experiences
 
-    Avalanche's memory is read sample by sample through an endless iterator, which no checkpoint can hold.
+    Avalanche reads its memory sample by sample through an endless iterator, which cannot be saved in a checkpoint.
 
     Args:
         patterns_per_experience: samples kept of each experience.
@@ -66,7 +66,7 @@ class AGEM(AGEMPlugin):  # type: ignore[misc]
         self.buffers: list[Memory] = []
 
     def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        """Take r; averages kept while training do not follow old images."""
+        """Compute r, without updating running averages by old images."""
         with statistics_kept(strategy.model):
             super().before_training_iteration(strategy, **kwargs)
 
@@ -84,7 +84,7 @@ class AGEM(AGEMPlugin):  # type: ignore[misc]
         return [torch.cat(parts) for parts in zip(*(memory.draw() for memory in self.buffers), strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
-        """The samples of every experience, and what is left of the current round through each."""
+        """The samples of every experience, and the rest of the current round through each."""
         return {
             "experiences": [memory.columns for memory in self.buffers],
             "orders": [memory.order for memory in self.buffers],

@@ -31,18 +31,18 @@ class MAS(MASPlugin):  # type: ignore[misc]
     After the first task Ω is the mean itself; w are the hidden weights in binary layers.
 
     Avalanche's takes Ω in training mode. Where batch normalization is the last layer, the mean of ‖z‖² over a batch is
-    then Σ_k γ_k² + β_k² whatever the weights are, so that nothing but that γ and β is held. Here each image is
-    normalized by fixed statistics (:func:`metaplast.strategies.regularization.frozen_batchnorm`), and γ and β are
-    left out unless `norm_parameters`. Avalanche's also stops at a loss of exactly 0. Else the two train the same.
+    then Σ_k γ_k² + β_k² whatever the weights are, so only that γ and β are penalized. Here each image is normalized by
+    fixed statistics (:func:`metaplast.strategies.regularization.frozen_batchnorm`), and γ and β are not penalized
+    unless `norm_parameters`. Avalanche's also skips a loss of exactly 0. Otherwise the two train the same.
 
     Args:
         lambda_reg: λ ≥ 0.
         alpha: α in [0, 1], how much of the old importances is kept.
-        norm_parameters: hold γ and β of normalizations too.
+        norm_parameters: penalize γ and β of normalizations too.
 
     Raises:
-        UserError: here, for a setting out of its range; before training, where the length of the logits is always the
-            same, and where γ and β are asked for although each task keeps its own.
+        UserError: here, for a setting out of its range; before training, if the length of the logits is constant, or
+            with `norm_parameters` if each task keeps its own γ and β.
 
     Source: Aljundi et al. 2018 (arXiv 1711.09601), who sum importances and take the absolute value for each sample.
     """
@@ -67,12 +67,12 @@ class MAS(MASPlugin):  # type: ignore[misc]
         """Add the penalty."""
         if self.importance is None or self.params is None:  # the first task
             return
-        pulls = [
+        penalties = [
             (self.importance[name].data * (parameter - self.params[name].data).square()).sum()
             for name, parameter in strategy.model.named_parameters()
             if name in self.importance
         ]
-        strategy.loss += self._lambda * sum(pulls)
+        strategy.loss += self._lambda * sum(penalties)
 
     def _get_importance(self, strategy: Any) -> dict[str, ParamData]:
         """Mean over batches of |∂ ‖z‖² / ∂w|, in the order of the original."""

@@ -9,7 +9,7 @@ from metaplast.strategies.buffers import Memory, check_sizes, columns_of, load_m
 
 
 class Replay(ReplayPlugin):  # type: ignore[misc]
-    """`ReplayPlugin` of Avalanche with its memory, but drawn from as tensors, by which a run can be resumed anywhere.
+    """`ReplayPlugin` of Avalanche with its memory, but drawn from as tensors, so that a run can be resumed anywhere.
 
     Avalanche's loader reads every sample of the task and of the memory by itself and keeps its place in an iterator
     that no checkpoint can hold. Here batches of the task come as they always do, and each is extended by
