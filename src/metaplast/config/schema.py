@@ -7,6 +7,7 @@ entry here.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,10 @@ FIGURES = (
     "normalization",
 )
 """What `figures` may name."""
+
+
+EVAL_TASKS = r"all|seen|(last_k|sampled):[1-9]\d*"
+"""What `eval_tasks` may be, as a regular expression."""
 
 
 class Rule(NamedTuple):
@@ -119,6 +124,7 @@ OPTIONAL_SETTINGS = {
     "budget": one_of(*BUDGETS),
     "diagnostics": BOOLEAN,
     "trust": either(DOTTED, list_of(DOTTED, "a list of such"), NULL),
+    "eval_tasks": Rule("all, seen, last_k:N or sampled:N", lambda v: bool(re.fullmatch(EVAL_TASKS, str(v)))),
     "figures": list_of(one_of(*FIGURES), f"a list of any of {', '.join(FIGURES)}"),
     "first_tasks.candidates": list_of(NOT_NEGATIVE, "a list of numbers >= 0"),
     "first_tasks.per_layer": BOOLEAN,

@@ -103,8 +103,8 @@ def inside(run_dir: Path) -> dict[str, float]:
 
     ACT and LAYER as in :class:`metaplast.training.callbacks.diagnostics.Diagnostics`:
 
-    - `window/ACT`, `logits_std`: means over all epochs.
-    - `hidden_mean/LAYER`, `hidden_max/LAYER`, `kept/LAYER`: at the end.
+    - `ste_pass_fraction/ACT`, `logits_std`: means over all epochs.
+    - `hidden_mean/LAYER`, `hidden_max/LAYER`, `f_meta_mean/LAYER`: at the end.
     - `growth/LAYER`: mean |W^h| at the end over that after the first task.
     - `first_steps/LAYER`: the mean first step of a task over the mean last step of the task before; mean over tasks.
     - `flips/LAYER`: share of binary weights that changed sign from row to row of metrics.csv; mean over later tasks.
@@ -121,9 +121,9 @@ def inside(run_dir: Path) -> dict[str, float]:
     values: dict[str, float] = {}
     for column in rows[0]:
         quantity, _, name = column.partition("/")
-        if quantity in ("window", "logits_std"):
+        if quantity in ("ste_pass_fraction", "logits_std"):
             values[column] = _mean(row[column] for row in rows)
-        elif quantity in ("hidden_mean", "hidden_max", "kept"):
+        elif quantity in ("hidden_mean", "hidden_max", "f_meta_mean"):
             values[column] = ends[-1][column]
         if quantity == "hidden_mean":
             values[f"growth/{name}"] = _ratio(ends[-1][column], ends[0][column])
@@ -161,7 +161,7 @@ def to_markdown(measured: Sequence[Measured]) -> str:
         setting = row.setting
         cells = [setting.widths, setting.m, f"{setting.n_tasks} × {setting.epochs_per_task}", setting.arm]
         cells += [setting.statistics, str(row.seeds), *(percent(row.metrics[name]) for name in STUDY_METRICS)]
-        cells += [_layers(row, name) for name in ("window", "hidden_mean", "growth", "kept")]
+        cells += [_layers(row, name) for name in ("ste_pass_fraction", "hidden_mean", "growth", "f_meta_mean")]
         lines.append(_line([*cells, *(_layers(row, name) for name in ("logits_std", "first_steps", "flips"))]))
     return "\n".join(
         ["# The study of normalization", "", *lines, "", LEGEND, "", "## Findings", "", *_findings(measured)]
@@ -202,9 +202,9 @@ def _difference(before: Measured, after: Measured) -> str:
         for name, word in words.items()
     ]
     names = {
-        "window": "window",
+        "ste_pass_fraction": "window",
         "hidden_mean": "W^h",
-        "kept": "kept",
+        "f_meta_mean": "kept",
         "logits_std": "logits",
         "first_steps": "first steps",
         "flips": "flips",

@@ -1,4 +1,4 @@
-"""A run that is over, read back to be looked at: its network as it was trained, and the tasks it was trained on."""
+"""Load a finished run: its configuration, its tasks and its trained network."""
 
 from collections.abc import Collection
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fewer threads while other processes use the cores."""
+"""Use fewer threads while other processes use the cores."""
 
 from collections.abc import Callable
 from time import monotonic
