@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from metaplast.cli.script import OneLineParser, script, whole
 from metaplast.errors import UserError
 from metaplast.io import write_text
+from metaplast.runs.paths import CONFIG
 from metaplast.system import yield_cores
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=whole(0, 2**32 - 1), default=0, metavar="N", help="seed of the draws (default 0)")
     add("--threads", type=whole(1, 1024), default=1, metavar="N", help="number of threads (default 1)")
     add("--data-dir", type=Path, metavar="DIR", help="folder of the data sets (default: that of the run)")
+    add(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a scenario or model of your own that config.yaml may name",
+    )
     add("--out", type=Path, metavar="DIR", help="folder of the results (default: RUN_DIR)")
     return parser.parse_args(argv)
 
@@ -73,7 +81,7 @@ def measure(arguments: argparse.Namespace) -> "list[SwitchedLayer]":
     from metaplast.training.finished_run import load_finished_run
 
     torch.set_num_threads(arguments.threads)
-    run = load_finished_run(arguments.run_dir, arguments.data_dir)
+    run = load_finished_run(arguments.run_dir, arguments.data_dir, arguments.trust)
     names = list(hidden_weights(run.network))
     sizes = arguments.switched or batch_sizes(len(names))
     if len(sizes) != len(names):
@@ -167,8 +175,8 @@ def _text(value: float) -> str:
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write the results and print the table."""
     folder = arguments.out or arguments.run_dir
-    if not (arguments.run_dir / "config.yaml").is_file():  # before torch is imported
-        raise UserError(f"RUN_DIR={arguments.run_dir}: expected the directory of a run, got one without config.yaml")
+    if not (arguments.run_dir / CONFIG).is_file():  # before torch is imported
+        raise UserError(f"RUN_DIR={arguments.run_dir}: expected the directory of a run, got one without {CONFIG}")
     if arguments.out is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)

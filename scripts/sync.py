@@ -32,10 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # leaves the cores to a running sweep
     from metaplast.loggers.wandb import require_server
-    from metaplast.loggers.wandb_offline import upload, why_not
+    from metaplast.loggers.wandb_offline import skip_reason, upload
     from metaplast.runs.index import find_runs
 
-    runs = [(run, why_not(run)) for run in find_runs(arguments.directories)]
+    runs = [(run, skip_reason(run)) for run in find_runs(arguments.directories)]
     if any(reason is None for _, reason in runs):
         print(f"server: {require_server()}", flush=True)
     status = 0

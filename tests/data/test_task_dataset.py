@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metaplast.data import TaskTensors, split_by_class
 from metaplast.errors import UserError
-from metaplast.nn.one_thread import one_thread
+from metaplast.nn._deterministic import one_thread
 
 
 def task(n: int, shape: tuple[int, int, int], seed: int, permuted: bool = True) -> TaskTensors:

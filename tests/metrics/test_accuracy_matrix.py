@@ -32,17 +32,17 @@ BATCHES = st.lists(
 
 def matrix_of(batches: list[Batch]) -> AccuracyMatrix:
     matrix = AccuracyMatrix(T)
-    for predictions, target, trained, tested in batches:
-        matrix.update(torch.tensor(predictions, dtype=torch.int64), torch.tensor(target), trained, tested)
+    for predictions, target, after_task, on_task in batches:
+        matrix.update(torch.tensor(predictions, dtype=torch.int64), torch.tensor(target), after_task, on_task)
     return matrix
 
 
 def measured() -> AccuracyMatrix:
     """A matrix of two tasks, tested before and after each: baseline 10 and 20 %, R = 90, 30 / 70, 80 %."""
     matrix = AccuracyMatrix(2)
-    for trained, row in enumerate([(1, 2), (9, 3), (7, 8)], start=-1):
-        for tested, correct in enumerate(row):
-            matrix.count(correct, 10, trained, tested)
+    for after_task, row in enumerate([(1, 2), (9, 3), (7, 8)], start=-1):
+        for on_task, correct in enumerate(row):
+            matrix.count(correct, 10, after_task, on_task)
     return matrix
 
 
@@ -54,9 +54,9 @@ def same(a: Tensor, b: Tensor) -> bool:
 @given(BATCHES)
 def test_each_cell_is_right_answers_over_samples_and_nan_without_samples(batches: list[Batch]) -> None:
     right, total = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
-    for predictions, target, trained, tested in batches:
-        right[trained, tested] += sum(p == t for p, t in zip(predictions, target, strict=True))
-        total[trained, tested] += len(target)
+    for predictions, target, after_task, on_task in batches:
+        right[after_task, on_task] += sum(p == t for p, t in zip(predictions, target, strict=True))
+        total[after_task, on_task] += len(target)
     expected = [[right[i, j] / total[i, j] if total[i, j] else torch.nan for j in range(T)] for i in range(-1, T)]
     matrix = matrix_of(batches)
     R = matrix.compute()

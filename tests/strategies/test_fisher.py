@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metaplast.errors import UserError
-from metaplast.nn import TaskCrossEntropy, bcnn, bnn, mlp, select_task, set_population_statistics
+from metaplast.nn import TaskCrossEntropy, bcnn, bnn, mlp, select_task, set_population_statistics, store_task
 from metaplast.strategies.fisher import Labels, diagonal_fisher
 
 LABELS = get_args(Labels)
@@ -232,6 +232,7 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(network: Any, settings: 
 
 def test_a_network_in_the_state_of_a_stored_task_is_refused() -> None:
     network = mlp((3,), 3, n_tasks=2, hidden=[4])
+    store_task(network, 1)
     select_task(network, 1)
     with pytest.raises(ValueError, match=r"norm1 is in the state of a stored task; select_task\(network, None\)"):
         diagonal_fisher(network, [(X, Y)])

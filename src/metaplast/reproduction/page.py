@@ -14,13 +14,15 @@ from typing import Any
 from metaplast.errors import UserError
 from metaplast.io import atomic_path, write_text
 from metaplast.report.aggregate import Sweep, make_sweep
-from metaplast.report.protocol import common
+from metaplast.report.protocol import common_protocol
 from metaplast.report.tables import markdown_table
 from metaplast.reproduction.claims import Claim
 from metaplast.reproduction.judges import task_accuracies
 from metaplast.reproduction.verdict import NotComparableError, Verdict
 from metaplast.runs.index import find_runs
 from metaplast.runs.journal import Journal
+from metaplast.runs.paths import SUMMARY
+from metaplast.runs.status import RunStatus
 
 SIZES = {"cpu": "CPU size", "paper": "the paper's size"}
 IRRELEVANT = ("hydra.", "hydra/", "trainer", "logger", "data_dir=", "resume=", "budget=")
@@ -72,7 +74,7 @@ def is_complete(claim: Claim, folder: Path) -> bool:
     if claim.rows is not None:
         return (folder / claim.rows[0]).is_file()
     jobs = Journal(folder).jobs()
-    return bool(jobs) and all(job.status == "completed" for job in jobs)
+    return bool(jobs) and all(job.status is RunStatus.COMPLETED for job in jobs)
 
 
 def measure(claim: Claim, folders: Mapping[str, Path]) -> Row:
@@ -238,7 +240,7 @@ def _numbers(folder: Path, file: str, key: str = "") -> list[dict[str, Any]]:
 def _conditions(sweep: Sweep) -> str:
     """Number of seeds, normalization, optimizer, boundary, label and training time of the completed runs."""
     completed = [run.summary for run in sweep.runs if run.completed]
-    told = common(completed)
+    told = common_protocol(completed)
     seeds = " or ".join(dict.fromkeys(setting.seeds for setting in sweep.settings))
     minutes = sum(summary.get("train_seconds") or 0 for summary in completed) / 60
     return (
@@ -250,7 +252,7 @@ def _conditions(sweep: Sweep) -> str:
 
 def _conditions_of_numbers(numbers: Sequence[Mapping[str, Any]], folder: Path) -> str:
     """The conditions of the runs that a script analyzed, if any; else the seeds in its numbers."""
-    if any(folder.rglob("summary.json")):
+    if any(folder.rglob(SUMMARY)):
         return _conditions(make_sweep(find_runs([folder])))
     seeds = [str(row["seed"]) for row in numbers if "seed" in row]
     return f"(Seeds: {', '.join(seeds)}; no network is trained.)" if seeds else ""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from metaplast.metrics.intervals import MIN_PAIRS, PairedDifference, paired_difference
 from metaplast.report.aggregate import Setting
-from metaplast.report.protocol import common
+from metaplast.report.protocol import common_protocol
 from metaplast.runs.index import Run
 
 NO_CONDITION = ("seed", "measure_every", "eval_every_n_epochs", "plots")
@@ -122,7 +122,7 @@ def check_comparable(settings: Sequence[Setting], apart_from: Sequence[str]) -> 
     allowed = (*NO_CONDITION, *apart_from)
     keys = [key for key in dict.fromkeys(key for run in runs for key in run.settings) if not key.startswith(allowed)]
     values = {key: list(dict.fromkeys(str(run.settings.get(key)) for run in runs)) for key in keys}
-    values["normalization"] = list(dict.fromkeys(common([run.summary]).normalization for run in runs))
+    values["normalization"] = list(dict.fromkeys(common_protocol([run.summary]).normalization for run in runs))
     differing = [f"{key} {' against '.join(found)}" for key, found in values.items() if len(found) > 1]
     if differing:
         raise NotComparableError(f"the runs compared differ in {', '.join(differing)}")

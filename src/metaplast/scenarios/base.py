@@ -4,6 +4,8 @@ Two functions derive another scenario: :func:`first_tasks` shortens it, and :fun
 validation data, a part of each task's training data. A search chooses by the latter, so that test data stay unseen.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -47,21 +49,34 @@ class Scenario:
     @classmethod
     def from_tensors(
         cls,
-        train: Sequence[TaskTensors],
-        test: Sequence[TaskTensors],
+        train: Sequence[Task],
+        test: Sequence[Task],
         n_classes: int,
         classes_of_task: Sequence[Sequence[int]] | None = None,
-    ) -> "Scenario":
+    ) -> Scenario:
         """The scenario whose task i is trained on `train[i]` and tested on `test[i]`; all task labels are 0.
-
-        A single test may stand for all tasks, where they are parts of one. Raises ValueError for any other number.
 
         Avalanche sees each task as a dataset of (image, label, task label), made sample by sample when asked for;
         :func:`task_tensors` gives the tensors themselves.
+
+        Args:
+            train: the tasks, at least one: :class:`~metaplast.data.TaskTensors`, or pairs of images (N, C, H, W),
+                (N, H, W) or (N, D) and labels (N,), each a tensor, a NumPy array or a list. uint8 pixels are divided
+                by 255; others are taken as they are.
+            test: as many, or a single one for tasks that are parts of one.
+            n_classes: K; labels are integers from 0 to K − 1.
+            classes_of_task: the classes of each task, where the task is told.
+
+        Raises:
+            UserError: for data that do not fit, naming task, set and value.
+
+        >>> pixels = [[[0.0, 1.0], [0.5, 0.0]]] * 3
+        >>> Scenario.from_tensors([(pixels, [1, 2, 3])], [(pixels, [0, 1, 2])], n_classes=3)
+        Traceback (most recent call last):
+        metaplast.errors.UserError: task 0 (train): expected labels from 0 to 2 (n_classes=3), got 3
         """
-        if len(test) not in (1, len(train)):
-            raise ValueError(f"{len(train)} tasks need as many tests, or a single one, not {len(test)}")
-        # imported here since it takes 15 s, which a wrong argument should not cost
+        train, test = _checked(train, test, n_classes, classes_of_task)
+        # imported here since it takes seconds, which a wrong argument should not cost
         from avalanche.benchmarks import benchmark_from_datasets, with_classes_timeline, with_task_labels
         from avalanche.benchmarks.utils import DataAttribute
 
@@ -77,6 +92,93 @@ class Scenario:
             for experience, tensors in zip(stream, tasks, strict=True):
                 experience.tensors = tensors
         return cls(benchmark, train[0].shape, n_classes, classes_of_task)
+
+
+Task = TaskTensors | tuple[Any, Any]
+"""The data of a task: tensors, or images and labels that can be made into tensors."""
+
+
+def _checked(
+    train: Sequence[Task], test: Sequence[Task], n_classes: int, classes_of_task: Sequence[Sequence[int]] | None
+) -> tuple[list[TaskTensors], list[TaskTensors]]:
+    """Both sets as tensors; what needs no conversion is returned as it is."""
+    if not isinstance(n_classes, int) or n_classes < 1:
+        raise UserError(f"n_classes={n_classes}: expected an integer >= 1")
+    if not len(train):
+        raise UserError("train: expected at least 1 task, got none")
+    if len(test) not in (1, len(train)):
+        raise UserError(f"test: expected {len(train)} tests, one per task, or a single one, got {len(test)}")
+    if classes_of_task is not None and len(classes_of_task) != len(train):
+        raise UserError(f"classes_of_task: expected {len(train)} lists of classes, got {len(classes_of_task)}")
+    sound: dict[int, Tensor] = {}  # tensors that tasks share are looked at once
+    tasks: dict[str, list[TaskTensors]] = {"train": [], "test": []}
+    for name, given in (("train", train), ("test", test)):
+        for number, task in enumerate(given):
+            where = f"task {number} ({name})"
+            tensors = _as_tensors(task, where)
+            first = (tasks["train"] or [tensors])[0]
+            if tensors.shape != first.shape:
+                raise UserError(f"{where}: expected images of shape {first.shape}, as in task 0, got {tensors.shape}")
+            _check_values(tensors, n_classes, where, sound)
+            if classes_of_task is not None and len(test) == len(train):
+                _check_classes(tensors.labels, classes_of_task, where)
+            tasks[name].append(tensors)
+    return tasks["train"], tasks["test"]
+
+
+def _as_tensors(task: Task, where: str) -> TaskTensors:
+    if isinstance(task, TaskTensors):
+        return task if task.labels.dtype == torch.int64 else replace(task, labels=_integers(task.labels, where))
+    try:
+        images, labels = task
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: expected TaskTensors or images and labels, got {type(task).__name__}") from error
+    images, labels = _as_tensor(images, "images", where), _as_tensor(labels, "labels", where)
+    if not 2 <= images.ndim <= 4:
+        shape = tuple(images.shape)
+        raise UserError(f"{where}: expected images of shape (N, C, H, W), (N, H, W) or (N, D), got {shape}")
+    if labels.shape != images.shape[:1]:
+        raise UserError(f"{where}: expected labels of shape {(len(images),)}, got {tuple(labels.shape)}")
+    pixels = images.shape[1:]
+    return TaskTensors(images.reshape(len(images), *[1] * (3 - len(pixels)), *pixels), _integers(labels, where))
+
+
+def _as_tensor(values: Any, what: str, where: str) -> Tensor:
+    if isinstance(values, (list, tuple)) and len(values) and isinstance(values[0], Tensor):
+        values = torch.stack(list(values)) if len({value.shape for value in values}) == 1 else [[0], []]
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{where}: expected {what} of one shape, as numbers, got {type(values).__name__}") from error
+
+
+def _integers(labels: Tensor, where: str) -> Tensor:
+    if len(labels) and (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool):
+        raise UserError(f"{where}: expected integer labels, got {labels[0].item()} ({labels.dtype})")
+    return labels.long()
+
+
+def _check_values(tensors: TaskTensors, n_classes: int, where: str, sound: dict[int, Tensor]) -> None:
+    images, labels = tensors.images, tensors.labels
+    if not len(labels):
+        raise UserError(f"{where}: expected at least 1 image, got none")
+    if id(labels) not in sound:
+        for label in (int(labels.min()), int(labels.max())):
+            if not 0 <= label < n_classes:
+                raise UserError(
+                    f"{where}: expected labels from 0 to {n_classes - 1} (n_classes={n_classes}), got {label}"
+                )
+    if images.is_floating_point() and id(images) not in sound:
+        finite = images.isfinite()
+        if not finite.all():
+            raise UserError(f"{where}: expected finite pixels, got {images[~finite][0].item()}")
+    sound.update({id(labels): labels, id(images): images})
+
+
+def _check_classes(labels: Tensor, classes_of_task: Sequence[Sequence[int]], where: str) -> None:
+    odd = set(labels.tolist()).difference(*classes_of_task)
+    if odd:
+        raise UserError(f"{where}: expected labels of a class in classes_of_task, got {min(odd)}")
 
 
 def task_tensors(experience: Any) -> TaskTensors:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from metaplast.data import TaskTensors
 from metaplast.scenarios import Scenario, permuted_digits, task_tensors
 from metaplast.strategies.bridge import Bridge
-from metaplast.training.datamodule import EpochBatches, StreamDataModule, TestBatches, epoch_order
+from metaplast.training.datamodule import EpochBatches, SequentialLoader, StreamDataModule, epoch_order
 from metaplast.training.learner import Learner
 from metaplast.training.task_schedule import Schedule
 
@@ -133,7 +133,7 @@ class OurBatches:
 
     def make_eval_dataloader(self, **kwargs: Any) -> None:
         """Use our test batches, since Avalanche's loader draws random numbers."""
-        batches = TestBatches(task_tensors(self.experience), EVAL_BATCH_SIZE)
+        batches = SequentialLoader(task_tensors(self.experience), EVAL_BATCH_SIZE)
         self.dataloader = [[x, y, torch.zeros_like(y)] for x, y in batches]
 
     def training_batches(self) -> Iterator[list[Tensor]]:
