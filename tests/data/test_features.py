@@ -143,7 +143,7 @@ def test_files_without_weights_are_refused(tmp_path: Path, content: object) -> N
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    with pytest.raises(UserError, match=r"weights.pth expected weights of ResNet-18, got \S"):
+    with pytest.raises(UserError, match=r"weights.pth: expected weights of ResNet-18, got \S"):
         pretrained_resnet18(path)
 
 

@@ -58,7 +58,7 @@ def test_it_reads_a_run_and_leaves_figure_table_and_numbers_beside_it(
     assert (run_dir / "sign_switch.png").read_bytes().startswith(b"\x89PNG")
 
     assert main([str(run_dir), "--switched", "50"]) == 2
-    wanted = "error: --switched: has 1 numbers, but has to have one a binary layer: 2\n"
+    wanted = "error: --switched: expected one number for each of 2 binary layers, got 1\n"
     assert capsys.readouterr().err == wanted
 
 

@@ -156,5 +156,5 @@ def test_the_switch_cost_figure_tells_its_rank_correlation() -> None:
 
 def test_the_plane_is_of_two_weights() -> None:
     assert rendered(draw_plane(run_plane())).startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="the plane has 2 weights, but the run has 3"):
+    with pytest.raises(ValueError, match="run: expected 2 weights, got 3"):
         draw_plane(one_kind(3.0))

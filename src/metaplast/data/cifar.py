@@ -95,8 +95,8 @@ def _contents(cifar: _Cifar, data_dir: Path, names: Sequence[str]) -> Iterator[t
     if not archive.is_file():
         raise UserError(
             f"data_dir={data_dir}: expected the files of {cifar.title}, got none. Get its binary version, "
-            f"{cifar.archive}, from https://www.cs.toronto.edu/~kriz/cifar.html and put it, packed or unpacked, "
-            f"into {base}."
+            f"{cifar.archive}, from https://www.cs.toronto.edu/~kriz/cifar.html and put it, packed or "
+            f"unpacked, into {base}."
         )
     yield from _archived(archive, [f"{cifar.unpacked}/{name}" for name in names])
 

@@ -216,7 +216,7 @@ OURS = {
     "EWC": _case(EWC, 0.5),
     "GEM": _case(GEM, 50, 0.5),
     "LwF": _case(LwF, 2.0, 2.0),
-    "MAS": _case(MAS, norm_parameters=True, remark="by default it does not protect γ and β, as Avalanche's does"),
+    "MAS": _case(MAS, norm_parameters=True, remark="unlike Avalanche's, it does not protect γ and β by default"),
     "RWalk": _case(RWalk, 1.0, norm_parameters=True, remark="the same"),
     "Replay": _case(Replay, 60),
     "SI": _case(SI, 0.5),
