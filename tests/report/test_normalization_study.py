@@ -38,12 +38,12 @@ def test_a_setting_is_measured_over_its_seeds_once_for_each_statistics(measured:
 def test_what_was_seen_inside_is_worked_out_by_hand(tmp_path: Path, lay_study_run: LayRun) -> None:
     assert inside(lay_study_run(tmp_path / "run", 0.5)) == pytest.approx(
         {
-            "window/act1": 0.35,
+            "ste_pass_fraction/act1": 0.35,
             "logits_std": 4.0,
             "hidden_mean/layer1": 0.6,
             "growth/layer1": 3.0,  # 0.6 / 0.2
             "hidden_max/layer1": 1.9,
-            "kept/layer1": 0.6,
+            "f_meta_mean/layer1": 0.6,
             "first_steps/layer1": 4.0,  # 0.040 / 0.010, of the first task there is no step before
             "flips/layer1": 0.2,
         }

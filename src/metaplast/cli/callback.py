@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metaplast.cli import callback as plugins
 from metaplast.cli.resume import take_up
-from metaplast.config.overrides import given, key_of, quoted
+from metaplast.config.overrides import TYPED_NOW, given, key_of, quoted
 from metaplast.config.schema import Rule
 from metaplast.config.validate import check, shown
 from metaplast.errors import FAILED, REFUSED, Carried, UserError
@@ -92,7 +92,7 @@ class Guard(Callback):
                 subdir = str(job.hydra.sweep.subdir)
                 if subdir in subdirs:
                     raise UserError(f"hydra.sweep.subdir={subdir}: two jobs would share it")
-                subdirs[subdir] = [override for override in of_job if key_of(override) != "resume"]
+                subdirs[subdir] = [override for override in of_job if key_of(override) not in TYPED_NOW]
             if (is_search(config) or is_first_tasks(config)) and list(subdirs) != ["0"]:
                 raise UserError(
                     f"hydra.sweep.subdir={subdir}: cannot be changed where the jobs are not known beforehand"

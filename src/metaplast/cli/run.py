@@ -13,12 +13,12 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from metaplast.config.instantiate import build, partial
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import TYPED_NOW, key_of
 from metaplast.errors import UserError
 from metaplast.io import write_text
-from metaplast.loggers.base import NoRun, replay
+from metaplast.loggers.base import NullLogger, replay
 from metaplast.loggers.csv import MetricsFile
-from metaplast.loggers.wandb import open_run
+from metaplast.loggers.wandb import create_logger
 from metaplast.metrics.continual import SUMMARY_METRICS, summary_metrics
 from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
 from metaplast.report.console import print_summary
@@ -39,8 +39,9 @@ from metaplast.training.callbacks.pruning import Pruning
 from metaplast.training.callbacks.recorder import Recorder
 from metaplast.training.callbacks.thread_throttle import SharedCores
 from metaplast.training.callbacks.weight_histograms import WeightHistograms
-from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO, read_checkpoint
+from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO, check_form, read_checkpoint, resuming
 from metaplast.training.datamodule import StreamDataModule
+from metaplast.training.kinds import OPTIMIZER, PLUGIN, SCENARIO
 from metaplast.training.learner import Learner
 from metaplast.training.task_schedule import Schedule
 from metaplast.training.trainer import NoProfiler, network_for, tasks_of
@@ -63,9 +64,9 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     summary |= {"overrides": _overrides(before), "versions": versions()}
     summary["wandb"] = before.get("wandb") or job_naming(summary)  # a resumed run is called what it was
     write_summary(run_dir, summary)
-    recording = NoRun()
+    recording = NullLogger()
     try:
-        recording = open_run(plain(config.logger), run_dir, plain(config), **summary["wandb"])
+        recording = create_logger(plain(config.logger), run_dir, plain(config), **summary["wandb"])
         if recording.view_command:
             print(f"watch it: {recording.view_command}", flush=True)
         summary |= _train(config, run_dir, summary, recording)
@@ -90,25 +91,28 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 def _overrides(before: dict[str, Any]) -> list[str]:
     """What the command line set when the run was first started; nothing where that was done from Python."""
     given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    return [override for override in before.get("overrides", given) if key_of(override) != "resume"]
+    return [override for override in before.get("overrides", given) if key_of(override) not in TYPED_NOW]
 
 
-def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:
+def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NullLogger) -> dict[str, Any]:
     """Build, fit, and write what was measured; return what there is to add to the summary."""
     _settle(config.trainer)
-    whole = build(config.scenario, seed=config.seed, data_dir=config.data_dir)
+    whole = build(config.scenario, SCENARIO, seed=config.seed, data_dir=config.data_dir)
     scenario = tasks_of(config, whole)
     pl.seed_everything(config.seed, verbose=False)
     schedule = Schedule(scenario.n_tasks, config.epochs_per_task, joint=config.strategy.stream == "joint")
     network = network_for(config, whole)
     m = plain(config.m) if config.strategy.uses_m and config.m is not None else 0.0
     bridge = _bridge(config, scenario)
-    optimizer = partial(config.strategy.optimizer)
+    optimizer = partial(config.strategy.optimizer, OPTIMIZER)
     classes = scenario.classes_of_task
     criterion = None if classes is None else TaskCrossEntropy(scenario.n_classes, classes)
     reset = config.strategy.reset_optimizer
-    learner = Learner(network, optimizer, schedule, m, reset, bridge, scenario.n_tests, criterion)
-    data = StreamDataModule(scenario, schedule, config.batch_size, config.eval_batch_size, config.seed)
+    learner = Learner(network, optimizer, schedule, m, reset, bridge, scenario.n_tests, criterion, log_rows=False)
+    eval_tasks = config.get("eval_tasks", "all")  # a run of before may lack it
+    data = StreamDataModule(
+        scenario, schedule, config.batch_size, config.eval_batch_size, config.seed, eval_tasks=eval_tasks
+    )
 
     checkpoint = run_dir / LAST_CHECKPOINT if config.resume is not None else None
     progress = Progress(schedule, config.trainer.progress, "part" if whole.in_parts else "task")
@@ -120,12 +124,13 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     recording.watch(hidden_weights(network))
     recorder = Recorder([metrics, progress, recording], baseline=metrics)
     if "hidden_weights" in config.get("figures", []):
-        recorder.sinks.append(WeightHistograms(run_dir, hidden_weights(network)))
+        recorder.loggers.append(WeightHistograms(run_dir, hidden_weights(network)))
     pruning = Pruning(this_trial(config) or (lambda task, accuracy: False))
     inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
     trainer = _trainer(config, run_dir, schedule, [recorder, progress, *giving_way, *inside, pruning], recording.logger)
     try:
-        trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
+        with resuming(trainer, checkpoint):
+            trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     finally:
         if recorder.rows:  # also of a run that is cut short
             threads = {"fewest_threads": sharing.fewest}
@@ -141,7 +146,7 @@ def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
         return None
     from metaplast.strategies.bridge import Bridge  # brings Avalanche's training, seconds that others need not pay
 
-    plugins = [build(node) for node in config.strategy.plugins]
+    plugins = [build(node, PLUGIN) for node in config.strategy.plugins]
     return Bridge(plugins, scenario.benchmark, config.batch_size, config.eval_batch_size, config.epochs_per_task)
 
 
@@ -165,8 +170,13 @@ def _epochs_done(checkpoint: Path | None) -> int | None:
     """Epochs behind the last row that a checkpoint knows of; None where there is no checkpoint to go on from."""
     if checkpoint is None:
         return None
-    rows = read_checkpoint(checkpoint)["callbacks"][Recorder.__qualname__]["rows"]
-    return int(rows[-1]["epoch"]) if rows else 0
+    content = read_checkpoint(checkpoint)
+    check_form(content, checkpoint)
+    try:
+        rows = content["callbacks"][Recorder.__qualname__]["rows"]
+        return int(rows[-1]["epoch"]) if rows else 0
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
+        raise UserError(f"checkpoint: {checkpoint}: callbacks: expected the rows of a run") from error
 
 
 def _trainer(
@@ -199,20 +209,11 @@ def _trainer(
 
 def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:
     """What was measured, and what a reader has to know to compare it."""
-    norms = [*task_norms(learner.network)]
-    per_task = any(norm.per_task for norm in norms)
-    masked = isinstance(learner.criterion, TaskCrossEntropy)
-    # Population statistics are those of the task that is current, so they have to know it, unless there is but one: of
-    # the parts of a stream they need no more than the data at hand.
-    population = any(getattr(norm, "test_statistics", None) == "population" for norm in norms)
-    population = population and learner.matrix.n_tested > 1
-    plugins = learner.bridge is not None and learner.bridge.uses_boundary
-    told = learner.reset_optimizer or per_task or masked or population or plugins
     return {
         **summary_metrics(learner.matrix.compute(), learner.matrix.baseline()),
-        "norm_per_task": any(norm.n_states > 1 for norm in norms),
-        "task_boundary_used": told and not learner.schedule.joint,
-        "task_label_used": per_task or masked,
+        "norm_per_task": any(norm.n_states > 1 for norm in task_norms(learner.network)),
+        "task_boundary_used": learner.uses_task_boundary,
+        "task_label_used": learner.uses_task_label,
         "train_seconds": round(recorder.train_seconds, 3),
         "samples_per_second": round(recorder.samples_per_second, 1),
     }

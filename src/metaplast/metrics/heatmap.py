@@ -36,7 +36,7 @@ def draw_accuracy_matrix(R: Tensor, ax: Axes) -> AxesImage:
     lines of text are. Long streams have no numbers, and several tasks share a cell (see the text of this module).
 
     Args:
-        R: accuracy matrix, shape (T, T), or (T, 1) of a stream; fractions.
+        R: accuracy matrix, shape (T, T), or (T, 1) in stream learning; fractions.
         ax: the axes to draw on.
 
     Returns:
@@ -53,12 +53,12 @@ def draw_accuracy_matrix(R: Tensor, ax: Axes) -> AxesImage:
 
 
 def is_stream(R: Tensor) -> bool:
-    """Whether R is that of a stream: several parts, one test."""
+    """Whether R is that of stream learning: several parts, one test."""
     return R.shape[1] == 1 and len(R) > 1
 
 
 def cell_font_size(n_tasks: int) -> float:
-    """Font size in points at which a number fits its cell in a figure of `figure_size`."""
+    """Font size in points of the numbers in a figure of `figure_size`."""
     return max(6.0, min(10.0, 13.0 - 0.4 * n_tasks))
 
 

@@ -42,10 +42,10 @@ STUDY_METRICS = {
 """Metrics of the accuracy matrix, fractions."""
 
 QUANTITIES = {
-    "window": "window",
+    "ste_pass_fraction": "window",
     "hidden_mean": "mean W^h",
     "growth": "growth",
-    "kept": "kept",
+    "f_meta_mean": "kept",
     "logits_std": "logits",
     "first_steps": "first steps",
     "flips": "flips",
@@ -114,8 +114,8 @@ def inside(run_dir: Path) -> dict[str, float]:
 
     ACT and LAYER as in :class:`metaplast.training.callbacks.diagnostics.Diagnostics`:
 
-    - `window/ACT`, `logits_std`: means over all epochs.
-    - `hidden_mean/LAYER`, `hidden_max/LAYER`, `kept/LAYER`: at the end.
+    - `ste_pass_fraction/ACT`, `logits_std`: means over all epochs.
+    - `hidden_mean/LAYER`, `hidden_max/LAYER`, `f_meta_mean/LAYER`: at the end.
     - `growth/LAYER`: mean |W^h| at the end over that after the first task.
     - `first_steps/LAYER`: the mean first step of a task over the mean last step of the task before; mean over tasks.
     - `flips/LAYER`: share of binary weights that changed sign from row to row of metrics.csv; mean over later tasks.
@@ -132,9 +132,9 @@ def inside(run_dir: Path) -> dict[str, float]:
     values: dict[str, float] = {}
     for column in rows[0]:
         quantity, _, name = column.partition("/")
-        if quantity in ("window", "logits_std"):
+        if quantity in ("ste_pass_fraction", "logits_std"):
             values[column] = _mean(row[column] for row in rows)
-        elif quantity in ("hidden_mean", "hidden_max", "kept"):
+        elif quantity in ("hidden_mean", "hidden_max", "f_meta_mean"):
             values[column] = ends[-1][column]
         if quantity == "hidden_mean":
             values[f"growth/{name}"] = _ratio(ends[-1][column], ends[0][column])

@@ -1,18 +1,18 @@
 """Reserves the directory of a run, locks it for one process, and reads the configuration to resume from."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from metaplast.errors import UserError
 from metaplast.io import acquire_lock
 from metaplast.runs.paths import ANY_LAST_CHECKPOINT, CONFIG, LOCK
 from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import read_summary
+from metaplast.runs.untrusted import load_saved_config
 
 
 def create_run_dir(wanted: Path, key: str, named: bool) -> Path:
@@ -59,11 +59,12 @@ def has_checkpoint(run_dir: Path) -> bool:
     return any(run_dir.glob(ANY_LAST_CHECKPOINT))
 
 
-def saved_config(run_dir: Path, resume: str) -> DictConfig:
-    """Read the configuration of the run to resume.
+def saved_config(run_dir: Path, resume: str, trust: Collection[str] = ()) -> DictConfig:
+    """Read the configuration of the run to resume, which may name what ships with metaplast and the names in `trust`.
 
     Raises:
-        UserError: if there is no such run, it is completed, it has no checkpoint, or its config.yaml cannot be read.
+        UserError: if there is no such run, it is completed, it has no checkpoint, or its config.yaml cannot be read or
+            names anything else.
     """
     if not run_dir.is_dir():
         raise UserError(f"resume={resume}: there is no such directory; give the directory of a run")
@@ -76,12 +77,9 @@ def saved_config(run_dir: Path, resume: str) -> DictConfig:
     if not has_checkpoint(run_dir):
         raise UserError(f"resume={resume}: there is no checkpoint (checkpoints/last.ckpt); start the run again")
     try:
-        saved = OmegaConf.load(run_dir / CONFIG)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"resume={resume}: its {CONFIG} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(saved, DictConfig):
-        raise UserError(f"resume={resume}: its {CONFIG} holds no settings")
-    return saved
+        return load_saved_config(run_dir / CONFIG, trust)
+    except UserError as error:
+        raise UserError(f"resume={resume}: {error}") from error
 
 
 def _take(directory: Path) -> bool:

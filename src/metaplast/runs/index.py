@@ -159,7 +159,7 @@ def _without_seed(node: Any, seed: Any) -> Any:
 def _is_relevant(key: str) -> bool:
     if key.startswith(("logger.", "trainer.", "search.", "first_tasks.")):
         return key == "trainer.precision"
-    return key not in ("data_dir", "resume", "budget", "figures", "plots", "diagnostics")
+    return key not in ("data_dir", "resume", "trust", "budget", "figures", "plots", "diagnostics")
 
 
 def _with_job_status(run: Run, job: Job | None) -> Run:

@@ -91,9 +91,29 @@ def read_rows(source: Path) -> list[dict[str, float]]:
         raise UserError(f"metrics: {source} cannot be read: {error}") from error
     whole = text[: text.rfind("\n") + 1]
     header, *lines = list(csv.reader(io.StringIO(whole))) or [[]]
+    header = [_current_name(column) for column in header]
     if lines and "epoch" not in header:
         raise UserError(f"metrics: {source} has no column epoch")
     return [_row(source, number, header, line) for number, line in enumerate(lines, start=2)]
+
+
+FORMER_COLUMNS = {
+    "window": "ste_pass_fraction",
+    "kept": "f_meta_mean",
+    "turned_quiet": "flipped_low_grad",
+    "turned_loud": "flipped_high_grad",
+}
+"""What columns of an older diagnostics.csv begin with, and what they begin with now."""
+
+
+def _current_name(column: str) -> str:
+    """The present name of a column.
+
+    >>> _current_name("window/act1"), _current_name("epoch")
+    ('ste_pass_fraction/act1', 'epoch')
+    """
+    quantity, slash, part = column.partition("/")
+    return FORMER_COLUMNS.get(quantity, quantity) + slash + part if slash else column
 
 
 def accuracies(row: Mapping[str, float]) -> list[float]:

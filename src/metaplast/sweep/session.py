@@ -53,7 +53,7 @@ def what_defines(overrides: Sequence[str]) -> list[str]:
     >>> what_defines(["m=0,1", "resume=true", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"])
     ['m=0,1']
     """
-    changeable = r"resume$|hydra/launcher$|hydra\.launcher\.|hydra\.sweep\.dir$|hydra\.mode$"
+    changeable = r"resume$|trust$|hydra/launcher$|hydra\.launcher\.|hydra\.sweep\.dir$|hydra\.mode$"
     return [override for override in overrides if not re.match(changeable, key_of(override))]
 
 

@@ -96,12 +96,12 @@ def test_the_row_of_an_epoch_holds_the_means_over_its_steps(tmp_path: Path) -> N
     for epoch, row in enumerate(rows):
         steps = slice(epoch * n, (epoch + 1) * n)
         inside = torch.stack([(a.abs() <= 1).float().mean() for a in look.activations[steps]]).mean()
-        assert row["window/act1"] == pytest.approx(inside.item(), rel=1e-5)
+        assert row["ste_pass_fraction/act1"] == pytest.approx(inside.item(), rel=1e-5)
         assert row["logits_std"] == pytest.approx(torch.stack([z.std() for z in look.logits[steps]]).mean().item())
         hidden = look.hidden[(epoch + 1) * n]
         assert row["hidden_mean/layer1"] == pytest.approx(hidden.abs().mean().item())
         assert row["hidden_max/layer1"] == pytest.approx(hidden.abs().max().item())
-        assert row["kept/layer1"] == pytest.approx(f_meta(1.5, hidden).mean().item())
+        assert row["f_meta_mean/layer1"] == pytest.approx(f_meta(1.5, hidden).mean().item())
     assert not learner.network._forward_hooks  # as it was
 
     moved = torch.stack([(b - a).abs().mean() for a, b in pairwise(look.hidden)])
@@ -117,10 +117,10 @@ def test_the_row_of_an_epoch_holds_the_means_over_its_steps(tmp_path: Path) -> N
     quiet = squares < squares.flatten().sort().values[(squares.numel() + 1) // 2]
     for epoch in (2, 3):
         turned = positive != (look.hidden[(epoch + 1) * n] >= 0)
-        for half, column in ((quiet, "turned_quiet/layer1"), (~quiet, "turned_loud/layer1")):
+        for half, column in ((quiet, "flipped_low_grad/layer1"), (~quiet, "flipped_high_grad/layer1")):
             assert rows[epoch][column] == pytest.approx(turned[half].float().mean().item())
-    assert math.isnan(rows[0]["turned_quiet/layer1"])
-    assert math.isnan(rows[1]["turned_loud/layer1"])
+    assert math.isnan(rows[0]["flipped_low_grad/layer1"])
+    assert math.isnan(rows[1]["flipped_high_grad/layer1"])
 
 
 @pytest.mark.parametrize(
@@ -185,4 +185,4 @@ def test_forward_passes_beside_the_training_step_do_not_count(tmp_path: Path) ->
         train(tmp_path / name, Diagnostics(tmp_path / name), *more, statistics="population", norm="layer")
         rows.append(read_metrics(tmp_path / name / DIAGNOSTICS))
     assert [row["logits_std"] for row in rows[0]] == [row["logits_std"] for row in rows[1]]
-    assert [row["window/act1"] for row in rows[0]] == [row["window/act1"] for row in rows[1]]
+    assert [row["ste_pass_fraction/act1"] for row in rows[0]] == [row["ste_pass_fraction/act1"] for row in rows[1]]

@@ -14,7 +14,7 @@ from metaplast.runs.tables import read_histograms
 
 
 class WeightHistograms:
-    """A sink of the recorder that adds a histogram of every layer after every task.
+    """A logger of the recorder that adds a histogram of every layer after every task.
 
     Args:
         folder: where the files go; those of a resumed run are there, and rows of tasks trained again are replaced.
@@ -27,7 +27,7 @@ class WeightHistograms:
     def write(self, row: Mapping[str, float | int]) -> None:
         """Nothing: histograms are of tasks."""
 
-    def after_task(self, task: int, R: Tensor) -> None:
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
         """Write the files anew, with a row for `task`; nothing for a network without binary layers."""
         if not self.weights:
             return
