@@ -68,8 +68,8 @@ def test_floats_are_taken_as_they_are_and_the_base_is_never_written_to() -> None
 @pytest.mark.parametrize(
     ("images", "labels", "permutation", "text"),
     [
-        (torch.zeros(3, 4), torch.zeros(3), None, r"images of shape \(N, C, H, W\)"),
-        (torch.zeros(3, 1, 2, 2), torch.zeros(2), None, r"not \(3, 1, 2, 2\) and \(2,\)"),
+        (torch.zeros(3, 4), torch.zeros(3), None, r"expected shapes \(N, C, H, W\) and \(N,\)"),
+        (torch.zeros(3, 1, 2, 2), torch.zeros(2), None, r"got \(3, 1, 2, 2\) and \(2,\)"),
         (torch.zeros(3, 1, 2, 2), torch.zeros(3), torch.arange(5), "permutation: expected one of 4 pixels, got 5"),
     ],
 )

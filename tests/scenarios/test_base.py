@@ -141,7 +141,7 @@ class _NotImages(TensorDataset):
     ("dataset", "text"),
     [
         (_NotImages(torch.zeros(2)), "image tensors of one shape"),
-        (TensorDataset(torch.zeros(2, 1, 2, 2, 2), torch.zeros(2)), "1 to 3 dimensions, not the shape"),
+        (TensorDataset(torch.zeros(2, 1, 2, 2, 2), torch.zeros(2)), "1 to 3 dimensions, got the shape"),
     ],
 )
 def test_experiences_that_hold_no_images_are_refused(dataset: Any, text: str) -> None:

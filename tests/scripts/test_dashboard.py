@@ -31,7 +31,8 @@ def test_without_a_server_it_prints_the_specification_and_says_why(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout).keys() == {"workspace", "report"}
     assert done.stderr == (
-        "not saved, the specification is printed instead: W&B finds no API key; run `wandb login` or set WANDB_API_KEY\n"
+        "not saved, the specification is printed instead: "
+        "W&B finds no API key; run `wandb login` or set WANDB_API_KEY\n"
     )
 
 
