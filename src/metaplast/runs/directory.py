@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from metaplast.errors import UserError
+from metaplast.io import refuse_links
 from metaplast.runs.summary import read_summary
 from metaplast.runs.untrusted import load_saved_config
 
@@ -54,6 +55,10 @@ def saved_config(run_dir: Path, resume: str, trust: Collection[str] = ()) -> Dic
     if not has_checkpoint(run_dir):
         raise UserError(f"resume={resume}: there is no checkpoint (checkpoints/last.ckpt); start the run again")
     try:
+        refuse_links(run_dir, [*run_dir.iterdir(), *(run_dir / "checkpoints").glob("*")])
+    except OSError as error:
+        raise UserError(f"resume={resume}: {error}") from error
+    try:
         return load_saved_config(run_dir / "config.yaml", trust)
     except UserError as error:
         raise UserError(f"resume={resume}: {error}") from error
@@ -78,9 +83,12 @@ def occupied(run_dir: Path, patience: float = 0) -> Iterator[None]:
 
     lock = FileLock(run_dir / LOCK)
     try:
+        refuse_links(run_dir, [run_dir / LOCK])
         lock.acquire(timeout=patience)
     except Timeout:
         raise UserError(f"{run_dir}: another process is running there; wait for it, or end it first") from None
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot be held: {error}") from error
     try:
         yield
     finally:

@@ -9,10 +9,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.io import write_text
+from metaplast.io import read_regular, write_text
 
 PACKAGES = ("metaplast", "torch", "pytorch-lightning", "avalanche-lib", "hydra-core", "torchmetrics", "wandb", "numpy")
 """What a result may hang on; their versions are kept with it."""
+
+SUMMARY_BYTES = 8 << 20
+"""The largest summary.json that is read; one of 1,000 tasks is larger by no more than its matrix, 20 bytes a number."""
 
 
 def description(config: DictConfig) -> dict[str, Any]:
@@ -63,8 +66,8 @@ def write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
 def read_summary(run_dir: Path) -> dict[str, Any]:
     """Return what the run last said of itself, if anything."""
     try:
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        summary = json.loads(read_regular(run_dir / "summary.json", SUMMARY_BYTES, within=run_dir))
+    except (OSError, ValueError, RecursionError):
         return {}
     return summary if isinstance(summary, dict) else {}
 
