@@ -20,7 +20,7 @@ from metaplast.runs.directory import occupied
 from metaplast.runs.index import held, read_run
 from metaplast.runs.tables import read_histograms, read_matrix_csv, read_metrics
 
-SUMMARIES = {
+SUMMARIES: dict[str, Any] = {
     "no object": "[1]",
     "a word": '"x"',
     "cut": '{"status": "compl',
@@ -38,6 +38,7 @@ SUMMARIES = {
     "matrix of no square": {"accuracy_matrix": [[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]]},
     "matrix of objects": {"accuracy_matrix": [{}]},
     "matrix of empty rows": {"accuracy_matrix": [[]]},
+    "no score": {"average_accuracy": None},
     "score a text": {"average_accuracy": "0.9"},
     "score a list": {"forgetting": [0.1]},
     "seconds": {"train_seconds": {}},
@@ -55,6 +56,9 @@ def test_one_bad_folder_never_stops_the_report(tmp_path: Path, lay_run: Callable
         summary = run / "summary.json"
         good: dict[str, Any] = json.loads(summary.read_text())
         summary.write_text(content if isinstance(content, str) else json.dumps(good | content))
+    for n, key in enumerate(good):
+        summary = lay_run(tmp_path / f"without-{n}", m=7.0) / "summary.json"
+        summary.write_text(json.dumps({name: value for name, value in good.items() if name != key}))
     configs = [
         "a: &a [1]\nb: [*a, *a]",
         "[" * 5000,
