@@ -10,7 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaplast.errors import UserError
-from metaplast.io import acquire_lock, atomic_path, check_target, write_text
+from metaplast.io import (
+    RefusedFileError,
+    acquire_lock,
+    atomic_path,
+    check_target,
+    create_exclusively,
+    read_regular,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -146,3 +154,37 @@ def test_a_lock_that_cannot_be_made_is_an_error_and_no_fallback(tmp_path: Path) 
     with pytest.raises(OSError, match="Is a directory"):
         acquire_lock(tmp_path / ".lock")
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_only_regular_files_no_larger_than_expected_are_read(tmp_path: Path) -> None:
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    run.mkdir()
+    (run / "file").write_bytes(b"12345")
+    outside.write_bytes(b"secret")
+    (run / "out").symlink_to("../outside")
+    (run / "in").symlink_to("file")
+    (run / "zero").symlink_to("/dev/zero")
+    (run / "loop").symlink_to("loop")
+    os.mkfifo(run / "pipe")
+    assert read_regular(run / "file", 5, within=run) == read_regular(run / "in", 5, within=run) == b"12345"
+    assert read_regular(run / "out", 9) == b"secret"
+    for name, limit in (("file", 4), ("out", 9), ("zero", 9), ("pipe", 9), (".", 9)):
+        with pytest.raises(RefusedFileError):
+            read_regular(run / name, limit, within=run)
+    for name in ("loop", "absent"):
+        with pytest.raises(OSError, match=name):
+            read_regular(run / name, 9, within=run)
+    with pytest.raises(RefusedFileError, match="no regular file"):
+        read_regular(Path("/dev/zero"), 9)
+
+
+def test_a_link_is_replaced_and_never_written_through(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "note.txt").symlink_to(precious)
+    write_text(tmp_path / "note.txt", "new")
+    assert (precious.read_text(), (tmp_path / "note.txt").read_text()) == ("mine", "new")
+    (tmp_path / "link").symlink_to(tmp_path / "absent")
+    with pytest.raises(FileExistsError), create_exclusively(tmp_path / "link"):
+        pass
+    assert not (tmp_path / "absent").exists()

@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from errno import EISDIR, ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
@@ -56,10 +56,12 @@ def open_regular(path: Path, limit: int, within: Path | None = None) -> Iterator
     if within is not None and leads_out(path, within):
         raise RefusedFileError(f"is a symbolic link out of {within}")
     # Not blocking: to open a pipe would wait for its writer.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise RefusedFileError("is no regular file")
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise RefusedFileError("is no regular file")
+    with open(handle, "rb") as file:  # noqa: PTH123
         if status.st_size > limit:
             raise RefusedFileError(f"has {status.st_size:,} bytes, more than the {limit:,} that are read")
         yield file
@@ -72,6 +74,15 @@ def read_regular(path: Path, limit: int, within: Path | None = None) -> bytes:
     if len(content) > limit:  # it has grown, or the file system does not tell sizes
         raise RefusedFileError(f"has more than the {limit:,} bytes that are read")
     return content
+
+
+def refuse_links(folder: Path, entries: Iterable[Path]) -> None:
+    """Raise RefusedFileError for one of `entries` that is a symbolic link out of `folder`, a device or a pipe."""
+    for entry in entries:
+        if entry.is_symlink() and leads_out(entry, folder):
+            raise RefusedFileError(f"{entry.relative_to(folder)} is a symbolic link out of {folder}")
+        if entry.exists() and not (entry.is_file() or entry.is_dir()):
+            raise RefusedFileError(f"{entry.relative_to(folder)} is no regular file")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ A .wandb file reads as W&B wrote it, also where it was cut, and W&B reads what i
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -250,3 +251,107 @@ def test_what_is_no_recording_is_a_user_error(tmp_path: Path, content: bytes | N
         (tmp_path / "run.wandb").write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_records(tmp_path / "run.wandb")
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file of the user's outside any run."""
+    path = tmp_path / "secret"
+    path.write_text("mine", encoding="utf-8")
+    return path
+
+
+def artifact(local_path: str = "", manifest: str = "") -> Record:
+    record = messages.Record()  # type: ignore[attr-defined]
+    record.artifact.name = "a"
+    record.artifact.manifest.manifest_file_path = manifest
+    record.artifact.manifest.contents.add(path="x", local_path=local_path)
+    return record
+
+
+def requested(local_path: str) -> Record:
+    record = messages.Record()  # type: ignore[attr-defined]
+    record.request.log_artifact.artifact.CopyFrom(artifact(local_path).artifact)
+    return record
+
+
+def listed(path: str) -> Record:
+    record = messages.Record()  # type: ignore[attr-defined]
+    record.files.files.add(path=path)
+    return record
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda recording, secret: (recording.parent / "files" / "x").symlink_to(secret),
+        lambda recording, secret: (recording.parent / "files" / "x").symlink_to(secret.parent),
+        lambda recording, secret: (recording.parent / "files" / "x").symlink_to("/dev/zero"),
+        lambda recording, secret: os.mkfifo(recording.parent / "files" / "x"),
+        lambda recording, secret: (recording.parent / "x").symlink_to("../../../secret"),
+        lambda recording, secret: append(recording, artifact(str(secret))),
+        lambda recording, secret: append(recording, artifact("../secret")),
+        lambda recording, secret: append(recording, artifact(manifest=str(secret))),
+        lambda recording, secret: append(recording, requested(str(secret))),
+        lambda recording, secret: append(recording, listed("../../../../secret")),
+        lambda recording, secret: append(recording, listed(str(secret))),
+    ],
+)
+def test_nothing_outside_a_run_is_uploaded(
+    harm: Any, cut: bool, secret: Path, recorded: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = recorded()
+    monkeypatch.setattr("metaplast.loggers.wandb_offline._wandb_sync", lambda recording: pytest.fail("uploaded"))
+    recording = newest_recording(run.path)
+    assert recording is not None
+    if cut:
+        write_records(recording, of(recording)[:-1])
+    harm(recording, secret)
+    with pytest.raises(UserError) as refused:
+        upload(run)
+    assert "\n" not in str(refused.value)
+    assert not list(run.path.glob("wandb/.sync-*"))
+
+
+def append(recording: Path, record: Record) -> None:
+    """Put a record before the last of a recording."""
+    *records, last = of(recording)
+    write_records(recording, [*records, record, last])
+
+
+def test_the_mark_of_an_upload_is_not_set_through_a_link(
+    tmp_path: Path, recorded: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = recorded()
+    monkeypatch.setattr("metaplast.loggers.wandb_offline._wandb_sync", lambda recording: None)
+    recording = newest_recording(run.path)
+    assert recording is not None
+    recording.with_suffix(".wandb.synced").symlink_to(tmp_path / "absent")
+    with pytest.raises(UserError, match="cannot be uploaded"):
+        upload(run)
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b":W&B", b"hello", b":W&B\xe1\xbe\x00" + b"\0" * 100], ids=["empty", "begun", "other", "zeros"]
+)
+def test_a_recording_is_read_from_a_regular_file_of_its_folder(content: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (tmp_path / "outside").write_bytes(content)
+    for target in (tmp_path / "outside", Path("/dev/zero")):
+        (folder / "run-a.wandb").symlink_to(target)
+        with pytest.raises(UserError, match="is a symbolic link out of"):
+            read_records(folder / "run-a.wandb")
+        (folder / "run-a.wandb").unlink()
+
+
+def test_a_recording_of_noise_is_refused_in_a_line(tmp_path: Path) -> None:
+    from metaplast.loggers.wandb_offline import HEADER, _append
+
+    log = bytearray(HEADER)
+    _append(log, b"\xff" * 50)
+    (tmp_path / "run-a.wandb").write_bytes(log)
+    with pytest.raises(UserError, match=r"cannot be read"):
+        read_records(tmp_path / "run-a.wandb")

@@ -57,7 +57,8 @@ class MetricsFile:
     def _append(self, fields: Sequence[str]) -> None:
         # Opened anew for each row: nothing stays open in a run that ends in an error.
         try:
-            with self.path.open("a", encoding="utf-8", newline="") as file:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(self.path, flags, 0o666), "a", encoding="utf-8", newline="") as file:  # noqa: PTH123
                 csv.writer(file, lineterminator="\n").writerow(fields)
                 file.flush()
                 os.fsync(file.fileno())

@@ -24,7 +24,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from metaplast.errors import UserError
-from metaplast.io import atomic_path
+from metaplast.io import atomic_path, leads_out, read_regular, refuse_links
 from metaplast.runs.index import Run
 from metaplast.runs.paths import METRICS
 from metaplast.runs.status import RunStatus
@@ -33,6 +33,8 @@ from metaplast.runs.tables import accuracies, read_metrics
 Record = Any
 """A `Record` message of W&B's protobuf, which has no types."""
 
+RECORDING_BYTES = 256 << 20
+RECORDS = 1_000_000
 HEADER = b":W&B\xe1\xbe\x00"
 BLOCK = 32 * 1024
 FRAGMENT = struct.Struct("<IHB")
@@ -50,13 +52,16 @@ def read_records(source: Path) -> list[Record]:
     from wandb.proto import wandb_internal_pb2 as messages
 
     try:
-        log = source.read_bytes()
+        log = read_regular(source, RECORDING_BYTES, within=source.parent)
     except OSError as error:
         raise UserError(f"W&B: {source} cannot be read: {error}") from error
     if not HEADER.startswith(log[: len(HEADER)]):
         raise UserError(f"W&B: {source} is no .wandb file")
     parse = messages.Record.FromString  # type: ignore[attr-defined]  # made while it is imported
-    return [parse(message) for message in _messages(log)]
+    try:
+        return [parse(message) for message in _messages(log)]
+    except ValueError as error:  # protobuf's own errors among them
+        raise UserError(f"W&B: {source} cannot be read: {error}") from error
 
 
 def write_records(target: Path, records: Sequence[Record]) -> None:
@@ -74,7 +79,7 @@ def kind(record: Record) -> str:
 
 
 def _messages(log: bytes) -> Iterator[bytes]:
-    position, message = len(HEADER), b""
+    position, message, n = len(HEADER), bytearray(), 0
     while position + FRAGMENT.size <= len(log):
         left = BLOCK - position % BLOCK
         if left < FRAGMENT.size:  # too little for a fragment: zeros
@@ -86,9 +91,14 @@ def _messages(log: bytes) -> Iterator[bytes]:
         position += length
         if not WHOLE <= place <= LAST or checksum != _checksum(place, fragment):
             return
-        message = fragment if place in (WHOLE, FIRST) else message + fragment
+        if place in (WHOLE, FIRST):
+            message.clear()
+        message += fragment
         if place in (WHOLE, LAST):
-            yield message
+            n += 1
+            if n > RECORDS:
+                raise ValueError(f"it has more than {RECORDS:,} records")
+            yield bytes(message)
 
 
 def _append(log: bytearray, message: bytes) -> None:
@@ -140,6 +150,7 @@ def complete_recording(recording: Path, run: Run, folder: Path) -> Path:
         UserError: if the recording or the files of the run cannot be read.
     """
     rebuilt = _record_anew(run, folder / "rebuilt", run_id=recording.stem.removeprefix("run-"))
+    _refuse_foreign(recording, run, read_records(recording))
     copy = folder / recording.parent.name / recording.name
     write_records(copy, append_missing(read_records(recording), read_records(rebuilt)))
     for source in (recording, rebuilt):
@@ -270,12 +281,43 @@ def upload(run: Run) -> str:
     assert recording is not None, "skip_reason says so"
     try:
         with TemporaryDirectory(prefix=".sync-", dir=recording.parents[1]) as folder:
-            whole = is_complete(read_records(recording), run)
+            records = read_records(recording)
+            _refuse_foreign(recording, run, records)
+            whole = is_complete(records, run)
             _wandb_sync(_copy(recording, Path(folder)) if whole else complete_recording(recording, run, Path(folder)))
-        sync_marker(recording).touch()
+        os.close(os.open(sync_marker(recording), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
     except OSError as error:
         raise UserError(f"cannot be uploaded: {error}") from error
     return "uploaded" if whole else "uploaded, completed from the files of its directory"
+
+
+def _refuse_foreign(recording: Path, run: Run, records: Sequence[Record]) -> None:
+    """Refuse to upload what a recording, or a link beside it, fetches from anywhere else on this machine.
+
+    Artifacts name the files that they consist of: those of the run, or copies that W&B has made in its own folder.
+    """
+    from wandb import env
+
+    refuse_links(run.path, [run.path / "wandb", recording, *_copied(recording.parent)])
+    own = (run.path, Path(env.get_data_dir()) / "artifacts", Path(env.get_cache_dir()) / "artifacts")
+    for record in records:
+        artifact = record.artifact if kind(record) == "artifact" else record.request.log_artifact.artifact
+        for entry in artifact.manifest.contents:
+            if entry.local_path and all(leads_out(Path(entry.local_path), folder) for folder in own):
+                raise UserError(f"W&B: {recording} names a file outside its run: {ascii(entry.local_path)[1:-1]:.200}")
+        if artifact.manifest.manifest_file_path:
+            raise UserError(f"W&B: {recording} names a list of files outside of itself")
+        for file in record.files.files:
+            if leads_out(recording.parent / "files" / file.path, recording.parent / "files"):
+                raise UserError(f"W&B: {recording} names a file outside its run: {ascii(file.path)[1:-1]:.200}")
+
+
+def _copied(folder: Path) -> Iterator[Path]:
+    """What `_copy` copies; W&B's logs, some of which are links to those of its process, are left out."""
+    for place, folders, files in os.walk(folder):
+        if Path(place) == folder and "logs" in folders:
+            folders.remove("logs")
+        yield from (Path(place) / name for name in (*folders, *files))
 
 
 def newest_recording(run_dir: Path) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from metaplast.errors import UserError
-from metaplast.io import acquire_lock
+from metaplast.io import acquire_lock, refuse_links
 from metaplast.runs.paths import ANY_LAST_CHECKPOINT, CONFIG, LOCK
 from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import read_summary
@@ -77,6 +77,10 @@ def saved_config(run_dir: Path, resume: str, trust: Collection[str] = ()) -> Dic
     if not has_checkpoint(run_dir):
         raise UserError(f"resume={resume}: there is no checkpoint (checkpoints/last.ckpt); start the run again")
     try:
+        refuse_links(run_dir, [*run_dir.iterdir(), *(run_dir / "checkpoints").glob("*")])
+    except OSError as error:
+        raise UserError(f"resume={resume}: {error}") from error
+    try:
         return load_saved_config(run_dir / CONFIG, trust)
     except UserError as error:
         raise UserError(f"resume={resume}: {error}") from error
@@ -99,9 +103,13 @@ def lock_run_dir(run_dir: Path, timeout: float = 0) -> Iterator[None]:
     """Hold the lock of `run_dir`, so that no other process runs there.
 
     Raises:
-        UserError: if another process still holds it after `timeout` seconds.
+        UserError: if another process still holds it after `timeout` seconds, or it cannot be locked.
     """
-    lock = acquire_lock(run_dir / LOCK, timeout)
+    try:
+        refuse_links(run_dir, [run_dir / LOCK])
+        lock = acquire_lock(run_dir / LOCK, timeout)
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot be locked: {error}") from error
     if lock is None:
         raise UserError(f"{run_dir}: another process is running there; wait for it, or end it first")
     try:

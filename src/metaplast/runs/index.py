@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from metaplast.errors import UserError
-from metaplast.io import NO_FLOCK, exclusive_lock
+from metaplast.io import NO_FLOCK, exclusive_lock, open_regular, read_regular
 from metaplast.runs.journal import Job, Journal
 from metaplast.runs.paths import CONFIG, LOCK, SUMMARY, SWEEP
 from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import check_format
+from metaplast.runs.summary import SUMMARY_BYTES, check_format
+from metaplast.runs.untrusted import read_config_text
 
 Value = str | int | float | bool | None
 """The value of a setting; a list is its JSON text, so that it can be compared and shown."""
@@ -85,13 +86,14 @@ def find_runs(directories: Sequence[Path]) -> list[Run]:
 def read_run(path: Path) -> Run:
     """Read one run directory; one whose files cannot be read has the status `unreadable`, and its error says why."""
     try:
-        summary = json.loads(_text(path / SUMMARY) or "{}")
-        config = _text(path / CONFIG)
+        summary = _summary(path / SUMMARY)
+        config = read_config_text(path / CONFIG) if os.path.lexists(path / CONFIG) else ""
         settings = relevant_settings(yaml.load(config, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})
         status, error = RunStatus(summary.get("status", RunStatus.STARTING)), summary.get("error")
         check_format(path, summary)
-    except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError, UserError) as failure:
-        error = str(failure) if isinstance(failure, UserError) else f"{type(failure).__name__}: {failure}"
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError, yaml.YAMLError, UserError) as failure:
+        words = " ".join(str(failure).split())
+        error = words if isinstance(failure, UserError) else f"{type(failure).__name__}: {words}"
         return Run(path, RunStatus.UNREADABLE, error, {}, {}, "")
     if status in (RunStatus.STARTING, RunStatus.RUNNING) and not is_locked(path):
         status, error = RunStatus.LOST, LOST
@@ -103,7 +105,7 @@ def read_run(path: Path) -> Run:
 def is_locked(run_dir: Path) -> bool:
     """Whether a process holds the lock of `run_dir`; asked with a shared lock, which is released at once."""
     try:
-        with (run_dir / LOCK).open("rb") as lock:
+        with open_regular(run_dir / LOCK, 1 << 20, within=run_dir) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -186,5 +188,50 @@ def _folders(top: Path) -> Iterator[tuple[Path, list[str], bool]]:
         yield Path(folder), files, is_run
 
 
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+def _summary(path: Path) -> dict[str, Any]:
+    """What summary.json holds; ValueError where it is not of the form that reports rely on."""
+    if not os.path.lexists(path):
+        return {}
+    summary = json.loads(read_regular(path, SUMMARY_BYTES, within=path.parent))
+    if not isinstance(summary, dict):
+        raise ValueError(f"{path.name}: expected an object, got {type(summary).__name__}")
+    for key, fits in _FORMS.items():
+        if summary.get(key) is not None and not fits(summary[key]):
+            raise ValueError(f"{path.name}: {key}: expected another kind of value")
+    if summary.get("status") == "completed" and summary.get("accuracy_matrix"):
+        if summary.get("average_accuracy") is None:
+            raise ValueError(f"{path.name}: average_accuracy: expected a number, got nothing")
+        summary = {**dict.fromkeys(_SCORES), **summary}
+    return summary
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_matrix(value: Any) -> bool:
+    """Whether a value is a list of rows, all of one length, of numbers and nulls."""
+    return (
+        isinstance(value, list)
+        and all(isinstance(row, list) and row and len(row) == len(value[0]) for row in value)
+        and (not value or len(value[0]) in (1, len(value)))
+        and all(cell is None or _is_number(cell) for row in value for cell in row)
+    )
+
+
+_SCORES = ("average_accuracy", "forgetting", "backward_transfer")
+_FORMS: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(
+        ("status", "strategy", "scenario", "model", "error", "run_dir"), lambda value: isinstance(value, str)
+    ),
+    **dict.fromkeys(
+        (*_SCORES, "forward_transfer", "train_seconds", "samples_per_second", "n_tasks", "seed"), _is_number
+    ),
+    **dict.fromkeys(("versions", "wandb"), lambda value: isinstance(value, dict)),
+    "overrides": lambda value: isinstance(value, list) and all(isinstance(part, str) for part in value),
+    "accuracy_matrix": _is_matrix,
+    "accuracy_before_training": lambda value: (
+        isinstance(value, list) and all(part is None or _is_number(part) for part in value)
+    ),
+}
+"""What reports take for granted of values in summary.json, where they are there."""

@@ -13,9 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from metaplast.io import write_text
+from metaplast.io import read_regular, write_text
 from metaplast.runs.paths import JOBS, SWEEP
 from metaplast.runs.status import RunStatus
+
+ENTRY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,8 @@ class Journal:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_regular(path, ENTRY_BYTES, within=path.parent))
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

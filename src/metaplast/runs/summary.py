@@ -15,13 +15,16 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.errors import UserError
-from metaplast.io import write_text
+from metaplast.io import read_regular, write_text
 from metaplast.runs.paths import SUMMARY
 
 FORMAT = 2
 """The version of the files that this code writes."""
 PACKAGES = ("metaplast", "torch", "pytorch-lightning", "avalanche-lib", "hydra-core", "torchmetrics", "wandb", "numpy")
 """Packages that can change a result; their versions are kept with it."""
+
+SUMMARY_BYTES = 8 << 20
+"""The largest summary.json that is read; one of 1,000 tasks is larger by no more than its matrix, 20 bytes a number."""
 
 
 def description(config: DictConfig) -> dict[str, Any]:
@@ -77,8 +80,8 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
         UserError: if it was written by a newer version in a format that this one does not know.
     """
     try:
-        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        summary = json.loads(read_regular(run_dir / SUMMARY, SUMMARY_BYTES, within=run_dir))
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(summary, dict):
         return {}

@@ -23,7 +23,11 @@ import numpy as np
 import numpy.typing as npt
 
 from metaplast.errors import UserError
-from metaplast.io import write_text
+from metaplast.io import open_regular, read_regular, write_text
+
+TABLE_BYTES = 64 << 20
+TABLE_CELLS = 4_000_000
+ARRAYS_BYTES = 128 << 20
 
 ACCURACY = "accuracy/task_"
 """The columns of metrics.csv with the test accuracy on each task begin so."""
@@ -86,11 +90,14 @@ def read_rows(source: Path) -> list[dict[str, float]]:
         UserError: if the file cannot be read, has no column `epoch`, or a line is not a row of numbers.
     """
     try:
-        text = source.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = _read_table(source)
+    except (OSError, ValueError) as error:
         raise UserError(f"metrics: {source} cannot be read: {error}") from error
     whole = text[: text.rfind("\n") + 1]
-    header, *lines = list(csv.reader(io.StringIO(whole))) or [[]]
+    try:
+        header, *lines = list(csv.reader(io.StringIO(whole))) or [[]]
+    except csv.Error as error:
+        raise UserError(f"metrics: {source} cannot be read: {error}") from error
     header = [_current_name(column) for column in header]
     if lines and "epoch" not in header:
         raise UserError(f"metrics: {source} has no column epoch")
@@ -137,6 +144,14 @@ def write_matrix_csv(target: Path, R: npt.NDArray[np.float64]) -> None:
     write_text(target, to_csv([_header(R.shape[1]), *R.astype(np.float64).tolist()]))
 
 
+def _read_table(source: Path) -> str:
+    """Read a CSV file; OSError or ValueError where it is no file of its folder, or would fill the memory."""
+    text = read_regular(source, TABLE_BYTES, within=source.parent).decode()
+    if text.count(",") + text.count("\n") > TABLE_CELLS:
+        raise ValueError(f"it has more than {TABLE_CELLS:,} cells")
+    return text
+
+
 def read_matrix_csv(source: Path) -> npt.NDArray[np.float64]:
     """Read R, float64 of shape (T, T) or (T, 1), from a file of `write_matrix_csv`; an empty cell becomes NaN.
 
@@ -144,7 +159,7 @@ def read_matrix_csv(source: Path) -> npt.NDArray[np.float64]:
         UserError: if the file is missing, or not such a table.
     """
     try:
-        lines = list(csv.reader(source.read_text(encoding="utf-8").splitlines()))
+        lines = list(csv.reader(_read_table(source).splitlines()))
         values = [[float(cell) if cell else math.nan for cell in row] for row in lines[1:]]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{source} cannot be read as an accuracy matrix: {error}") from error
@@ -198,7 +213,13 @@ def read_histograms(source: Path) -> dict[str, npt.NDArray[np.float32]]:
         UserError: if the file cannot be read.
     """
     try:
-        with source.open("rb") as opened, np.load(opened) as file:  # NumPy leaves a broken file open
+        with open_regular(source, ARRAYS_BYTES, within=source.parent) as opened:  # NumPy leaves a broken file open
+            with zipfile.ZipFile(opened) as archive:
+                size = sum(member.file_size for member in archive.infolist())
+            if size > ARRAYS_BYTES:
+                raise ValueError(f"it would take {size:,} bytes, more than the {ARRAYS_BYTES:,} that are read")
+            opened.seek(0)
+            file = np.load(opened, allow_pickle=False)
             return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, ValueError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"hidden weights: {source} cannot be read: {error}") from error

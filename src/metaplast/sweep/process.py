@@ -199,7 +199,7 @@ def _work(sender: Connection, common: bytes, number: int, overrides: list[str], 
 def _write_to(output: Path) -> None:
     """Add what this process says, and what libraries in it write past Python, to the end of a file."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     for stream in (1, 2):
         os.dup2(file, stream)
     os.close(file)
