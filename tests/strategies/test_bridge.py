@@ -235,7 +235,7 @@ def test_a_network_of_another_shape_is_refused_in_a_sentence(scenario: Scenario)
 
 
 @pytest.mark.parametrize(("length", "error"), [(None, UserError), (9, RuntimeError)])
-def test_a_loader_by_which_no_epoch_can_end_is_refused(
+def test_a_loader_without_its_length_is_refused(
     length: int | None, error: type[Exception], scenario: Scenario
 ) -> None:
     class Loader:
@@ -250,7 +250,7 @@ def test_a_loader_by_which_no_epoch_can_end_is_refused(
         def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
             strategy.dataloader = Loader() if length is None else LoaderWithLength()
 
-    with pytest.raises(error, match="length"):
+    with pytest.raises(error, match="must define `__len__`" if length is None else "its length is 9"):
         through_bridge(plain, lambda *_: [PutsInLoader()], scenario)
 
 
