@@ -16,8 +16,8 @@ from omegaconf import OmegaConf
 from metaplast.errors import UserError
 from metaplast.report.aggregate import make_sweep
 from metaplast.report.figures.normalization import draw_normalization
-from metaplast.report.figures.paper import write_experiment_figures
-from metaplast.report.normalization_study import Measured, arm, inside, study, to_csv, to_markdown
+from metaplast.report.figures.paper import write_requested_plots
+from metaplast.report.normalization_study import Measured, arm, inside, study, study_csv, to_markdown
 from metaplast.runs.index import find_runs
 
 DIAGNOSTICS = """epoch,task,epoch_in_task,window/act1,logits_std,hidden_mean/layer1,hidden_max/layer1,kept/layer1,\
@@ -69,11 +69,11 @@ def test_a_setting_is_measured_over_its_seeds_once_for_each_statistics(measured:
     ]
     batch, population = told["2", "reference", "batch"], told["2", "reference", "population"]
     assert batch.seeds == 2
-    assert float(batch.figures["retention"].mean) == pytest.approx(0.6)
-    assert float(batch.figures["retention"].sd) == pytest.approx(math.sqrt(0.02))
-    assert float(batch.figures["plasticity"].mean) == pytest.approx(0.85)
-    assert float(population.figures["retention"].mean) == pytest.approx(0.3)
-    assert float(population.figures["last_plasticity"].mean) == pytest.approx(0.7)
+    assert float(batch.metrics["retention"].mean) == pytest.approx(0.6)
+    assert float(batch.metrics["retention"].sd) == pytest.approx(math.sqrt(0.02))
+    assert float(batch.metrics["plasticity"].mean) == pytest.approx(0.85)
+    assert float(population.metrics["retention"].mean) == pytest.approx(0.3)
+    assert float(population.metrics["last_plasticity"].mean) == pytest.approx(0.7)
 
 
 def test_what_was_seen_inside_is_worked_out_by_hand(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_ratio_to_zero_is_not_known(tmp_path: Path) -> None:
 
 
 def test_the_table_reads_back_and_the_findings_compare_with_the_reference(measured: list[Measured]) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(measured))))
+    rows = list(csv.DictReader(io.StringIO(study_csv(measured))))
     assert [float(row["retention"]) for row in rows] == pytest.approx([0.8, 0.6, 0.3, 0.9])
     assert [row["retention_sd"] == "" for row in rows] == [True, False, False, True]
     assert {row["growth/layer1"] for row in rows} == {repr(0.6 / 0.2)}
@@ -151,13 +151,13 @@ def test_without_a_completed_run_of_two_tasks_there_is_no_study(tmp_path: Path) 
     lay(tmp_path / "1", 0.5, accuracy_matrix=[[0.9]])
     sweep = make_sweep(find_runs([tmp_path]))
     assert study(sweep.runs) == []
-    assert write_experiment_figures(tmp_path, sweep) == []
+    assert write_requested_plots(tmp_path, sweep) == []
 
 
 def test_a_sweep_without_the_reference_and_with_a_failed_job_is_drawn(tmp_path: Path) -> None:
     lay(tmp_path / "0", 0.5, gamma_init="uniform")
     lay(tmp_path / "1", 0.5, status="failed")
-    written = write_experiment_figures(tmp_path, make_sweep(find_runs([tmp_path])))
+    written = write_requested_plots(tmp_path, make_sweep(find_runs([tmp_path])))
     assert written == [tmp_path / f"normalization.{suffix}" for suffix in ("csv", "md", "png")]
     assert all(path.stat().st_size for path in written)
 

@@ -13,13 +13,13 @@ SCRIPT = str(ROOT / "scripts" / "dashboard.py")
 
 
 def command(*arguments: str, home: Path, before: str = "") -> "subprocess.CompletedProcess[str]":
-    nobody = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    clean_env = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     program = f"{before}\nimport runpy, sys; sys.argv[:] = {[SCRIPT, *arguments]}\n"
     program += "runpy.run_path(sys.argv[0], run_name='__main__')"
     return subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
-        env={**nobody, "HOME": str(home), "NETRC": str(home / "netrc")},
+        env={**clean_env, "HOME": str(home), "NETRC": str(home / "netrc")},
         capture_output=True,
         text=True,
         timeout=120,

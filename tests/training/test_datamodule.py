@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaplast.data import TaskTensors, augmentation_noise, augmented
+from metaplast.data import TaskTensors, augment, augmentation_noise
 from metaplast.training.datamodule import EpochBatches, SequentialLoader, epoch_order
 
 small = st.integers(0, 3)
@@ -68,7 +68,7 @@ def test_images_are_augmented_the_same_whatever_batch_they_come_in(sizes: list[i
         TaskTensors(images, labels, augmentation="flip_rotate_or_crop")
         for images, labels in zip(torch.split(pictures, sizes), torch.split(torch.arange(n), sizes), strict=True)
     ]
-    expected = augmented(pictures, "flip_rotate_or_crop", draws)
+    expected = augment(pictures, "flip_rotate_or_crop", draws)
     for batch_size in (first, second):
         for images, labels in EpochBatches(tasks, batch_size, order, draws):
             assert torch.equal(images, expected[labels])

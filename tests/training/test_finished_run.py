@@ -50,7 +50,7 @@ def test_the_network_read_back_answers_as_the_run_was_tested(small: DictConfig, 
     ("content", "message"),
     [
         (None, "is not the directory of a run, since it holds no config.yaml"),
-        ("- 1", "holds no model, scenario and strategy"),
+        ("- 1", "expected settings, KEY: VALUE, got none"),
         ("m: [", "cannot be read: while parsing"),
         ("{model: {}, scenario: {}, strategy: {}}", "nothing to resume from"),
     ],

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from metaplast.config.overrides import given, key_of
+from metaplast.config.overrides import TYPED_NOW, given, key_of
 from metaplast.config.validate import check
 from metaplast.errors import UserError
 from metaplast.runs.directory import saved_config
+from metaplast.runs.untrusted import names_trusted
 
 CHANGEABLE = ("data_dir", "trainer", "logger")
 """What a resumed run may do differently: where its data are, where it runs and who watches, not what is computed."""
@@ -20,14 +21,14 @@ def take_up(config: DictConfig) -> Path:
     `config` is composed, Hydra's section included; overrides of `CHANGEABLE` stay in force. Raises UserError
     where there is no such run, nothing is left of it to do, or another override came with it.
     """
-    resume = config.resume
+    resume, trust = config.resume, names_trusted(config.get("trust"))
     run_dir = Path(resume).expanduser().absolute()
     changes = _changes(given(config), resume)
-    saved = saved_config(run_dir, resume)
+    saved = saved_config(run_dir, resume, trust)
     for change in changes:
         section = change.partition(".")[0]
         OmegaConf.update(saved, change, OmegaConf.select(config, change), merge=section != change, force_add=True)
-    saved["resume"] = str(run_dir)
+    saved["resume"], saved["trust"] = str(run_dir), config.get("trust")
     with read_write(config), open_dict(config):
         for key in [str(key) for key in config if key != "hydra"]:
             del config[key]
@@ -46,7 +47,7 @@ def _changes(overrides: list[str], resume: str) -> list[str]:
         key = key_of(override)
         if key.partition(".")[0] in CHANGEABLE:
             keys.append(key)
-        elif key == "hydra.run.dir" or (key != "resume" and not re.match("hydra[./]", key)):
+        elif key == "hydra.run.dir" or (key not in TYPED_NOW and not re.match("hydra[./]", key)):
             raise UserError(
                 f"{override}: cannot change a run that is resumed (resume={resume}); "
                 f"only {', '.join(CHANGEABLE[:-1])} and {CHANGEABLE[-1]} can"

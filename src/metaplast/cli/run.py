@@ -13,18 +13,22 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
 from metaplast.config.instantiate import build, partial
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import TYPED_NOW, key_of
 from metaplast.errors import UserError
 from metaplast.io import write_text
 from metaplast.loggers.base import NullLogger, replay
 from metaplast.loggers.csv import MetricsFile
 from metaplast.loggers.wandb import create_logger
-from metaplast.metrics.continual import FIGURES, figures
+from metaplast.metrics.continual import SUMMARY_METRICS, summary_metrics
 from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
-from metaplast.report import print_summary, read_metrics
-from metaplast.report.protocol import labels_of_job
+from metaplast.report.console import print_summary
+from metaplast.report.protocol import job_naming
 from metaplast.report.report import write_result_files
+from metaplast.runs.directory import check_not_finished
+from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, METRICS
+from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import description, plain, read_summary, versions, write_summary
+from metaplast.runs.tables import read_metrics
 from metaplast.scenarios import Scenario
 from metaplast.search.trial import this_trial
 from metaplast.system import cores, keep_freed_memory
@@ -35,17 +39,15 @@ from metaplast.training.callbacks.pruning import Pruning
 from metaplast.training.callbacks.recorder import Recorder
 from metaplast.training.callbacks.thread_throttle import SharedCores
 from metaplast.training.callbacks.weight_histograms import WeightHistograms
-from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO, read_checkpoint
+from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO, check_form, read_checkpoint, resuming
 from metaplast.training.datamodule import StreamDataModule
+from metaplast.training.kinds import OPTIMIZER, PLUGIN, SCENARIO
 from metaplast.training.learner import Learner
 from metaplast.training.task_schedule import Schedule
 from metaplast.training.trainer import NoProfiler, network_for, tasks_of
 
 if TYPE_CHECKING:
     from metaplast.strategies.bridge import Bridge
-
-CHECKPOINT = Path("checkpoints") / "last.ckpt"
-"""Where a run keeps its last state, below its directory."""
 
 
 def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
@@ -55,11 +57,12 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     raised again, once summary.json says so. Raises UserError for what is the user's to mend.
     """
     if config.resume is None:
-        write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    summary = {**description(config), "status": "running", "run_dir": str(run_dir)}
+        check_not_finished(run_dir)
+        write_text(run_dir / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+    summary = {**description(config), "status": RunStatus.RUNNING, "run_dir": str(run_dir)}
     before = read_summary(run_dir) if config.resume is not None else {}
     summary |= {"overrides": _overrides(before), "versions": versions()}
-    summary["wandb"] = before.get("wandb") or labels_of_job(summary)  # a resumed run is called what it was
+    summary["wandb"] = before.get("wandb") or job_naming(summary)  # a resumed run is called what it was
     write_summary(run_dir, summary)
     recording = NullLogger()
     try:
@@ -68,7 +71,7 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
             print(f"watch it: {recording.view_command}", flush=True)
         summary |= _train(config, run_dir, summary, recording)
     except BaseException as error:
-        status = "failed" if isinstance(error, Exception) else "interrupted"
+        status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.INTERRUPTED
         summary |= {"status": status, "error": f"{type(error).__name__}: {error}"}
         write_summary(run_dir, summary)
         recording.summary(summary)
@@ -77,7 +80,7 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     write_summary(run_dir, summary)
     recording.summary(summary)
     if config.logger.get("model_artifact"):
-        recording.model({key: summary[key] for key in (*FIGURES, "strategy", "scenario", "m", "seed")})
+        recording.model({key: summary[key] for key in (*SUMMARY_METRICS, "strategy", "scenario", "m", "seed")})
     recording.finish()
     print_summary(summary)
     if recording.sync_command:
@@ -88,20 +91,20 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 def _overrides(before: dict[str, Any]) -> list[str]:
     """What the command line set when the run was first started; nothing where that was done from Python."""
     given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    return [override for override in before.get("overrides", given) if key_of(override) != "resume"]
+    return [override for override in before.get("overrides", given) if key_of(override) not in TYPED_NOW]
 
 
 def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NullLogger) -> dict[str, Any]:
     """Build, fit, and write what was measured; return what there is to add to the summary."""
     _settle(config.trainer)
-    whole = build(config.scenario, seed=config.seed, data_dir=config.data_dir)
+    whole = build(config.scenario, SCENARIO, seed=config.seed, data_dir=config.data_dir)
     scenario = tasks_of(config, whole)
     pl.seed_everything(config.seed, verbose=False)
     schedule = Schedule(scenario.n_tasks, config.epochs_per_task, joint=config.strategy.stream == "joint")
     network = network_for(config, whole)
     m = plain(config.m) if config.strategy.uses_m and config.m is not None else 0.0
     bridge = _bridge(config, scenario)
-    optimizer = partial(config.strategy.optimizer)
+    optimizer = partial(config.strategy.optimizer, OPTIMIZER)
     classes = scenario.classes_of_task
     criterion = None if classes is None else TaskCrossEntropy(scenario.n_classes, classes)
     reset = config.strategy.reset_optimizer
@@ -111,11 +114,11 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
         scenario, schedule, config.batch_size, config.eval_batch_size, config.seed, eval_tasks=eval_tasks
     )
 
-    checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
+    checkpoint = run_dir / LAST_CHECKPOINT if config.resume is not None else None
     progress = Progress(schedule, config.trainer.progress, "part" if whole.in_parts else "task")
     sharing = SharedCores(torch.get_num_threads())
     giving_way = [sharing] if config.trainer.threads is None else []
-    metrics = MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint))
+    metrics = MetricsFile(run_dir / METRICS, _epochs_done(checkpoint))
     if metrics.path.exists():  # W&B records a resumed run anew, from its first row on
         replay(read_metrics(metrics.path), recording, config.epochs_per_task, scenario.n_tasks)
     recording.watch(hidden_weights(network))
@@ -126,14 +129,15 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
     trainer = _trainer(config, run_dir, schedule, [recorder, progress, *giving_way, *inside, pruning], recording.logger)
     try:
-        trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
+        with resuming(trainer, checkpoint):
+            trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     finally:
         if recorder.rows:  # also of a run that is cut short
             threads = {"fewest_threads": sharing.fewest}
             summary = {**summary, "n_tasks": scenario.n_tasks, **threads, **_results(learner, recorder)}
             epochs_per_task = None if schedule.joint else schedule.epochs_per_task
             write_result_files(run_dir, learner.matrix.compute(), recorder.rows, epochs_per_task, summary)
-    return {**summary, "status": "pruned" if pruning.pruned else "completed"}
+    return {**summary, "status": RunStatus.PRUNED if pruning.pruned else RunStatus.COMPLETED}
 
 
 def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
@@ -142,7 +146,7 @@ def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
         return None
     from metaplast.strategies.bridge import Bridge  # brings Avalanche's training, seconds that others need not pay
 
-    plugins = [build(node) for node in config.strategy.plugins]
+    plugins = [build(node, PLUGIN) for node in config.strategy.plugins]
     return Bridge(plugins, scenario.benchmark, config.batch_size, config.eval_batch_size, config.epochs_per_task)
 
 
@@ -166,8 +170,13 @@ def _epochs_done(checkpoint: Path | None) -> int | None:
     """Epochs behind the last row that a checkpoint knows of; None where there is no checkpoint to go on from."""
     if checkpoint is None:
         return None
-    rows = read_checkpoint(checkpoint)["callbacks"][Recorder.__qualname__]["rows"]
-    return int(rows[-1]["epoch"]) if rows else 0
+    content = read_checkpoint(checkpoint)
+    check_form(content, checkpoint)
+    try:
+        rows = content["callbacks"][Recorder.__qualname__]["rows"]
+        return int(rows[-1]["epoch"]) if rows else 0
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
+        raise UserError(f"checkpoint: {checkpoint}: callbacks: expected the rows of a run") from error
 
 
 def _trainer(
@@ -176,7 +185,7 @@ def _trainer(
     """One Trainer for the whole stream."""
     every = config.trainer.checkpoint_every
     if every:
-        callbacks = [*callbacks, LastCheckpoint(run_dir / CHECKPOINT, every)]
+        callbacks = [*callbacks, LastCheckpoint(run_dir / LAST_CHECKPOINT, every)]
     return pl.Trainer(
         accelerator=config.trainer.accelerator,
         devices=1,
@@ -201,7 +210,7 @@ def _trainer(
 def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:
     """What was measured, and what a reader has to know to compare it."""
     return {
-        **figures(learner.matrix.compute(), learner.matrix.baseline()),
+        **summary_metrics(learner.matrix.compute(), learner.matrix.baseline()),
         "norm_per_task": any(norm.n_states > 1 for norm in task_norms(learner.network)),
         "task_boundary_used": learner.uses_task_boundary,
         "task_label_used": learner.uses_task_label,

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+TYPED_NOW = ("resume", "trust")
+"""Settings of this command alone: no part of what a run or a sweep is, and never read from a run directory."""
+
 
 def given(config: DictConfig) -> list[str]:
     """Return every override that `config` was composed with, as it was typed; none if Hydra's section is gone."""

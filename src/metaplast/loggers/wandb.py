@@ -22,6 +22,7 @@ from torch import Tensor
 from metaplast.errors import UserError
 from metaplast.loggers.base import NullLogger
 from metaplast.metrics import average_accuracy, backward_transfer, forgetting
+from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, SUMMARY
 
 if TYPE_CHECKING:
     import wandb
@@ -115,7 +116,7 @@ FINISH_SECONDS = 20.0
 MODEL_SECONDS = 600.0
 """The same where the model is uploaded, too."""
 
-MODEL_FILES = ("checkpoints/last.ckpt", "config.yaml", "summary.json")
+MODEL_FILES = (LAST_CHECKPOINT, CONFIG, SUMMARY)
 """Files of a run directory that make up its model: weights, configuration and results."""
 
 

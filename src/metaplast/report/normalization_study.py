@@ -5,13 +5,12 @@ code's present settings. Training with batch normalization never reads the stati
 `diagnostics=true` counts twice, once for batch and once for population statistics.
 """
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from metaplast.errors import UserError
@@ -20,7 +19,8 @@ from metaplast.metrics.continual import last_plasticity, plasticity, retention
 from metaplast.report.aggregate import numbers, over_seeds, percent, varying
 from metaplast.report.protocol import m_text
 from metaplast.runs.index import Run, natural_order
-from metaplast.runs.tables import read_matrix_csv, read_metrics
+from metaplast.runs.paths import DIAGNOSTICS, METRICS, alternate_matrix
+from metaplast.runs.tables import read_matrix_csv, read_metrics, to_csv
 
 REFERENCE = "reference"
 CHANGES = {
@@ -33,15 +33,15 @@ CHANGES = {
 }
 """Settings of a summary that differ from the published code's, and how they are called."""
 
-FIGURES = {
+STUDY_METRICS = {
     "average_accuracy": average_accuracy,
     "retention": retention,
     "plasticity": plasticity,
     "last_plasticity": last_plasticity,
 }
-"""Figures of the accuracy matrix, fractions."""
+"""Metrics of the accuracy matrix, fractions."""
 
-SAID = ("arm", "model.test_statistics", "measure_every")
+MAY_DIFFER = ("arm", "model.test_statistics", "measure_every")
 """Keys in which runs of one setting may differ: the first two are said otherwise, and the last changes no result."""
 
 
@@ -62,8 +62,8 @@ class Measured(NamedTuple):
 
     setting: Setting
     seeds: int
-    figures: Mapping[str, Any]
-    """A `Spread` over seeds for each of `FIGURES`."""
+    metrics: Mapping[str, Any]
+    """A `Spread` over seeds for each of `STUDY_METRICS`."""
     inside: Mapping[str, float]
     """Mean over runs of what `inside` gives."""
 
@@ -109,9 +109,9 @@ def inside(run_dir: Path) -> dict[str, float]:
     - `first_steps/LAYER`: the mean first step of a task over the mean last step of the task before; mean over tasks.
     - `flips/LAYER`: share of binary weights that changed sign from row to row of metrics.csv; mean over later tasks.
     """
-    if not (run_dir / "diagnostics.csv").is_file():
+    if not (run_dir / DIAGNOSTICS).is_file():
         return {}
-    rows = read_metrics(run_dir / "diagnostics.csv")
+    rows = read_metrics(run_dir / DIAGNOSTICS)
     if not rows:
         return {}
     ends = [
@@ -131,25 +131,23 @@ def inside(run_dir: Path) -> dict[str, float]:
             values[column] = _mean(
                 _ratio(start[column], end[f"last_steps/{name}"]) for end, start in zip(ends, starts[1:], strict=False)
             )
-    later = [row for row in read_metrics(run_dir / "metrics.csv") if row["task"] > 0]
+    later = [row for row in read_metrics(run_dir / METRICS) if row["task"] > 0]
     for column in later[0] if later else ():
         if column.startswith("flips/"):
             values[column] = _mean(row[column] for row in later)
     return values
 
 
-def to_csv(measured: Sequence[Measured]) -> str:
+def study_csv(measured: Sequence[Measured]) -> str:
     """Every number as a table: a row a setting; figures as mean and standard deviation over seeds; unknown is empty."""
     columns = list(dict.fromkeys(key for row in measured for key in row.inside))
-    figures = [f"{name}{part}" for name in FIGURES for part in ("", "_sd")]
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow([*Setting._fields, "seeds", *figures, *columns])
+    figures = [f"{name}{part}" for name in STUDY_METRICS for part in ("", "_sd")]
+    rows: list[list[Any]] = [[*Setting._fields, "seeds", *figures, *columns]]
     for row in measured:
-        spreads = [float(value) for name in FIGURES for value in (row.figures[name].mean, row.figures[name].sd)]
+        spreads = [float(value) for name in STUDY_METRICS for value in (row.metrics[name].mean, row.metrics[name].sd)]
         values = [*spreads, *(row.inside.get(column, math.nan) for column in columns)]
-        writer.writerow([*row.setting, row.seeds, *("" if math.isnan(value) else repr(value) for value in values)])
-    return content.getvalue()
+        rows.append([*row.setting, row.seeds, *values])
+    return to_csv(rows)
 
 
 def to_markdown(measured: Sequence[Measured]) -> str:
@@ -162,7 +160,7 @@ def to_markdown(measured: Sequence[Measured]) -> str:
     for row in measured:
         setting = row.setting
         cells = [setting.widths, setting.m, f"{setting.n_tasks} × {setting.epochs_per_task}", setting.arm]
-        cells += [setting.statistics, str(row.seeds), *(percent(row.figures[name]) for name in FIGURES)]
+        cells += [setting.statistics, str(row.seeds), *(percent(row.metrics[name]) for name in STUDY_METRICS)]
         cells += [_layers(row, name) for name in ("ste_pass_fraction", "hidden_mean", "growth", "f_meta_mean")]
         lines.append(_line([*cells, *(_layers(row, name) for name in ("logits_std", "first_steps", "flips"))]))
     return "\n".join(
@@ -200,7 +198,7 @@ def _where(setting: Setting) -> str:
 def _difference(before: Measured, after: Measured) -> str:
     words = {"average_accuracy": "average", "retention": "retention", "plasticity": "fresh"}
     points = [
-        f"{word} {100 * float(after.figures[name].mean - before.figures[name].mean):+.1f}".replace("-", "−")
+        f"{word} {100 * float(after.metrics[name].mean - before.metrics[name].mean):+.1f}".replace("-", "−")
         for name, word in words.items()
     ]
     names = {
@@ -243,9 +241,9 @@ def _matrices(run: Run) -> dict[str, Tensor]:
     """R of a run by the statistics of its tests: its own, and the other ones if they were measured as well."""
     matrices = {run.summary.get("test_statistics") or "–": numbers(run.summary["accuracy_matrix"])}
     for statistics in ("batch", "population"):
-        path = run.path / f"accuracy_matrix_{statistics}.csv"
+        path = run.path / alternate_matrix(statistics)
         if path.is_file():
-            matrices[statistics] = read_matrix_csv(path)
+            matrices[statistics] = torch.from_numpy(read_matrix_csv(path))
     return matrices
 
 
@@ -253,7 +251,7 @@ def _check_alike(runs: Sequence[Run]) -> None:
     """Refuse runs that would be averaged though they were asked for something else than another seed."""
     for key in varying([run.settings for run in runs]):
         values = {run.settings[key]: run for run in runs if key in run.settings}  # an older run may lack a key
-        if key not in SAID and len(values) > 1:
+        if key not in MAY_DIFFER and len(values) > 1:
             first, second = list(values.items())[:2]
             raise UserError(
                 f"{key}: is {first[0]} in {first[1].path} and {second[0]} in {second[1].path}, which are alike in "
@@ -263,10 +261,10 @@ def _check_alike(runs: Sequence[Run]) -> None:
 
 def _over_seeds(setting: Setting, runs: Sequence[tuple[Run, Tensor, dict[str, float]]]) -> Measured:
     seeds = [(run.seed, R) for run, R, _ in runs]
-    figures = {name: over_seeds((seed, numbers(figure(R))) for seed, R in seeds) for name, figure in FIGURES.items()}
+    metrics = {name: over_seeds((seed, numbers(f(R))) for seed, R in seeds) for name, f in STUDY_METRICS.items()}
     columns = dict.fromkeys(key for _, _, within in runs for key in within)
     means = {key: _mean(within[key] for _, _, within in runs if key in within) for key in columns}
-    return Measured(setting, figures["average_accuracy"].n, figures, means)
+    return Measured(setting, metrics["average_accuracy"].n, metrics, means)
 
 
 def _order(setting: Setting) -> Any:

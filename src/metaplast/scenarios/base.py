@@ -1,7 +1,7 @@
-"""A scenario: an Avalanche benchmark, the sizes that a network needs, and the tensors behind its experiences.
+"""A scenario: an Avalanche benchmark with the sizes a network needs and the tensors of its experiences.
 
-Also its first tasks as a scenario of its own, and a scenario tested on validation data: a part of each task's training
-data in place of the test data, which stay unseen by whatever chooses by a score (a search, early pruning).
+Two functions derive another scenario: :func:`first_tasks` shortens it, and :func:`hold_out` replaces the test data by
+validation data, a part of each task's training data. A search chooses by the latter, so that test data stay unseen.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Scenario:
     """Shape (C, H, W) of an image."""
     n_classes: int
     classes_of_task: Sequence[Sequence[int]] | None = None
-    """Classes that may be answered in each task, where the task is told (task-incremental); None: any, in all tasks."""
+    """Classes allowed in each task in task-incremental learning, where the task label is given; None: all classes."""
 
     @property
     def n_tasks(self) -> int:
@@ -38,12 +38,12 @@ class Scenario:
 
     @property
     def n_tests(self) -> int:
-        """Number of test sets: one a task, or a single one where the tasks are parts of one, as in a stream."""
+        """Number of test sets: one per task, or one in total in stream learning."""
         return len(self.benchmark.test_stream)
 
     @property
     def in_parts(self) -> bool:
-        """Whether the tasks are parts of one, with a single test."""
+        """Whether the tasks are parts of one data set with a single test (stream learning)."""
         return self.n_tests < self.n_tasks
 
     @classmethod
@@ -184,10 +184,9 @@ def _check_classes(labels: Tensor, classes_of_task: Sequence[Sequence[int]], whe
 def task_tensors(experience: Any) -> TaskTensors:
     """Tensors of an Avalanche experience.
 
-    Those that a :class:`Scenario` was made from are returned as they are, without a copy. The dataset of any other
-    experience is read once, as its transforms give it at that time, and kept in the experience's attribute `tensors`;
-    images with fewer than three dimensions are given leading ones of size 1. Raises UserError if the samples are not
-    image tensors of one shape with integer labels.
+    Those of a :class:`Scenario` are returned without a copy. The dataset of any other experience is read once, with its
+    transforms, and cached in the experience's attribute `tensors`; images of fewer than three dimensions get leading
+    dimensions of size 1. Raises UserError if the samples are not image tensors of one shape with integer labels.
     """
     if not hasattr(experience, "tensors"):
         experience.tensors = _read(experience.dataset)
@@ -196,7 +195,7 @@ def task_tensors(experience: Any) -> TaskTensors:
 
 
 class _Samples(Dataset[tuple[Tensor, int]]):
-    """The samples of a task one by one, as Avalanche reads them."""
+    """The samples of a task, one by one, for Avalanche."""
 
     def __init__(self, tensors: TaskTensors) -> None:
         self._tensors = tensors
@@ -222,19 +221,17 @@ def _read(dataset: Any) -> TaskTensors:
         images = torch.stack([sample[0] for sample in samples])
         labels = torch.tensor([int(sample[1]) for sample in samples])
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(
-            f"an experience's samples have to be image tensors of one shape with integer labels: {error}"
-        ) from error
+        raise UserError(f"experience: expected image tensors of one shape with integer labels, got {error}") from error
     shape = images.shape[1:]
     if not 1 <= len(shape) <= 3:
-        raise UserError(f"an experience's images have to have 1 to 3 dimensions, not the shape {tuple(shape)}")
+        raise UserError(f"experience: expected images of 1 to 3 dimensions, got the shape {tuple(shape)}")
     return TaskTensors(images.reshape(len(images), *[1] * (3 - len(shape)), *shape), labels)
 
 
 def first_tasks(scenario: Scenario, n_tasks: int) -> Scenario:
-    """The first `n_tasks` ≥ 1 tasks of a scenario, each as it is there. Raises UserError if it has fewer.
+    """The first `n_tasks` ≥ 1 tasks of a scenario, unchanged. Raises UserError if it has fewer.
 
-    A test that stands for all tasks stays whole.
+    A single test of all tasks is kept whole.
     """
     if n_tasks > scenario.n_tasks:
         raise UserError(f"only_tasks={n_tasks}: has to be at most {scenario.n_tasks}, the tasks of the scenario")
@@ -247,23 +244,22 @@ def first_tasks(scenario: Scenario, n_tasks: int) -> Scenario:
 
 
 _DRAW = 2**32 - 1
-"""Tells this draw from the others that follow from a seed: there is no such task."""
+"""Distinguishes this draw from the others derived from a seed: no task has this number."""
 
 
 def hold_out(scenario: Scenario, share: float, seed: int) -> Scenario:
-    """The same tasks, tested on a part of their training data and trained on the rest; no test data are in it.
+    """The same tasks, tested on a part of their training data and trained on the rest; the test data are dropped.
 
-    Of each class of a task `share` of its images, in (0, 1), is held out, to the nearest number, but never none and
-    never all of them (of a single image: none). Which ones is a pure function of `seed` ≥ 0 and the task's labels:
-    tasks that show the same images in another order hold out the same ones, so that these are never trained on.
-    Where one test stands for all tasks, so does one of all parts. Raises UserError where a task would have no image
-    left to train on or to test on.
+    Of each class of a task a fraction `share`, in (0, 1), of its images is held out, rounded to the nearest number, but
+    at least one and never all (none of a single image). Which ones is a pure function of `seed` ≥ 0 and the task's
+    labels: permuted tasks hold out the same images, so that no task trains on them. A single test of all tasks stays a
+    single one. Raises UserError if a task would have no image left to train or test on.
     """
     masks: dict[int, Tensor] = {}
     parts: dict[tuple[int, int, bool], Tensor] = {}
 
     def part(tensors: TaskTensors, held: bool) -> TaskTensors:
-        """One of both parts; tensors that tasks share are cut once, and stay shared."""
+        """The held-out part or the rest; shared tensors are split once and stay shared."""
         mask = masks[id(tensors.labels)]
         for tensor in (tensors.images, tensors.labels):
             key = (id(tensor), id(tensors.labels), held)
@@ -281,7 +277,7 @@ def hold_out(scenario: Scenario, share: float, seed: int) -> Scenario:
             raise UserError(f"validation_share={share}: task {task}, of {len(mask)} images, cannot be split by it")
     train, held = ([part(tensors, held) for tensors in tasks] for held in (False, True))
     if len(scenario.benchmark.test_stream) < len(tasks):
-        held = [_together(held)]
+        held = [_concatenated(held)]
     return Scenario.from_tensors(train, held, scenario.n_classes, scenario.classes_of_task)
 
 
@@ -304,6 +300,6 @@ def _size(n: int, share: float) -> int:
     return min(max(math.floor(share * n + 0.5), 1), n - 1)
 
 
-def _together(parts: Sequence[TaskTensors]) -> TaskTensors:
-    """All parts as one; parts of one data set see its pixels alike."""
+def _concatenated(parts: Sequence[TaskTensors]) -> TaskTensors:
+    """All parts as one task; the parts of one data set have the same permutation."""
     return replace(parts[0], images=torch.cat([p.images for p in parts]), labels=torch.cat([p.labels for p in parts]))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from metaplast.config.schema import EVAL_TASKS
-from metaplast.data import TaskTensors, augmentation_noise, augmented, batch_slices, random_permutation
+from metaplast.data import TaskTensors, augment, augmentation_noise, batch_slices, random_permutation
 from metaplast.errors import UserError
 from metaplast.scenarios import Scenario, task_tensors
 from metaplast.training.task_schedule import Schedule
@@ -82,7 +82,7 @@ class EpochBatches:
         """The images at `indices` of a task whose first image has the index `start`."""
         images, labels = task.batch(indices - start)
         noise = self.augmentation_noise
-        return (images if noise is None else augmented(images, task.augmentation, noise[indices])), labels
+        return (images if noise is None else augment(images, task.augmentation, noise[indices])), labels
 
     def state_dict(self) -> dict[str, Any]:
         """The progress of the current pass."""

@@ -24,7 +24,7 @@ from metaplast.errors import UserError
 from metaplast.metrics import AccuracyMatrix
 from metaplast.nn import BatchNorm, TaskCrossEntropy, select_task, set_population_statistics, store_task, task_norms
 from metaplast.optim import parameter_groups
-from metaplast.training.checkpoint import random_state, set_random_state
+from metaplast.training.checkpoint import check_fits, random_state, set_random_state
 from metaplast.training.datamodule import Batch, SequentialLoader, StreamDataModule
 from metaplast.training.task_schedule import Schedule
 
@@ -328,6 +328,7 @@ class Learner(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the random generators and the losses."""
+        check_fits(checkpoint, self.state_dict(), self.configure_optimizers())
         set_random_state(checkpoint["random_state"])
         self._loss_sum, self._loss_count = checkpoint["losses"]
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from metaplast.config.instantiate import build
 from metaplast.scenarios import Scenario, first_tasks, hold_out
+from metaplast.training.kinds import MODEL
 
 
 def tasks_of(config: DictConfig, whole: Scenario) -> Scenario:
@@ -25,6 +26,7 @@ def network_for(config: DictConfig, whole: Scenario) -> nn.Module:
     """The network as it is before training, with a normalization for every task of the whole scenario."""
     network: nn.Module = build(
         config.model,
+        MODEL,
         input_shape=whole.input_shape,
         n_classes=whole.n_classes,
         # A mixed batch belongs to no task, and the parts of a stream, which share a test, are one.

@@ -1,6 +1,7 @@
 """SI in Avalanche's own loop has the path integrals of a loop written by hand, and resumes to the bit."""
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,8 +38,8 @@ def experiences() -> Any:
 
 def network(kind: str, **settings: Any) -> nn.Sequential:
     torch.manual_seed(0)
-    make = {"bnn": bnn, "mlp": mlp}[kind]
-    return make((1, 3, 3), N_CLASSES, hidden=[12], **settings)
+    makers: dict[str, Callable[..., nn.Sequential]] = {"bnn": bnn, "mlp": mlp}
+    return makers[kind]((1, 3, 3), N_CLASSES, hidden=[12], **settings)
 
 
 class Recorder(SupervisedPlugin):  # type: ignore[misc]
@@ -191,7 +192,7 @@ def through_a_file(state: dict[str, Any]) -> Any:
 
 
 class Reloaded(SI):
-    """Made anew from its saved state after every iteration."""
+    """Recreated from its saved state after every iteration."""
 
     def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
         state = through_a_file(self.state_dict())

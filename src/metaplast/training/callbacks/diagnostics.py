@@ -16,10 +16,10 @@ from torch.utils.hooks import RemovableHandle
 from metaplast.loggers.csv import MetricsFile
 from metaplast.metrics import positive_signs
 from metaplast.nn import SignActivation, hidden_weights
-from metaplast.optim.consolidation import CONSOLIDATIONS
+from metaplast.optim.functional import CONSOLIDATIONS
+from metaplast.runs.paths import DIAGNOSTICS
 from metaplast.training.learner import Learner
 
-FILE = "diagnostics.csv"
 FIRST_STEPS = 10
 """Steps of a task that count as its first."""
 LAST_STEPS = 100
@@ -80,7 +80,7 @@ class Diagnostics(pl.Callback):
         """Open the file, that of a resumed run too, and register hooks in the network."""
         learner = cast(Learner, pl_module)
         network = learner.network
-        self._file = MetricsFile(self.folder / FILE, trainer.current_epoch)
+        self._file = MetricsFile(self.folder / DIAGNOSTICS, trainer.current_epoch)
         self._hidden = hidden_weights(network)
         activations = [name for name, module in network.named_modules() if isinstance(module, SignActivation)]
         columns = [f"ste_pass_fraction/{name}" for name in activations] + ["logits_std"]
