@@ -235,9 +235,7 @@ def test_a_network_of_another_shape_is_refused_in_a_sentence(scenario: Scenario)
 
 
 @pytest.mark.parametrize(("length", "error"), [(None, UserError), (9, RuntimeError)])
-def test_a_loader_by_which_no_epoch_can_end_is_refused(
-    length: int | None, error: type[Exception], scenario: Scenario
-) -> None:
+def test_a_loader_without_its_length_is_refused(length: int | None, error: type[Exception], scenario: Scenario) -> None:
     class Loader:
         def __iter__(self) -> Any:
             yield [torch.zeros(4, 1, 8, 8), torch.zeros(4, dtype=torch.int64), torch.zeros(4, dtype=torch.int64)]
@@ -250,7 +248,7 @@ def test_a_loader_by_which_no_epoch_can_end_is_refused(
         def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
             strategy.dataloader = Loader() if length is None else LoaderWithLength()
 
-    with pytest.raises(error, match="length"):
+    with pytest.raises(error, match="must define `__len__`" if length is None else "its length is 9"):
         through_bridge(plain, lambda *_: [PutsInLoader()], scenario)
 
 

@@ -126,11 +126,16 @@ def test_it_trains_as_the_literal_sum_of_one_term_a_task_does(
 
 
 @pytest.mark.parametrize("statistics", ["population", "batch"])
-def test_batch_normalization_uses_the_statistics_of_the_samples(statistics: str, experiences: Any) -> None:
+@pytest.mark.parametrize(("fewest", "seen"), [(10, 10), (20, 20), (500, N_IMAGES)])
+def test_batch_normalization_uses_the_statistics_of_the_samples_or_of_more_where_these_are_few(
+    fewest: int, seen: int, statistics: str, experiences: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metaplast.strategies.plugins.ewc.STATISTICS_SAMPLES", fewest)
     model, plugin = network("bnn", test_statistics=statistics), EWC(30.0, n_samples=10)
     train(model, plugin, experiences[:1])
     x, y = task_tensors(experiences[0]).batch(torch.arange(0, N_IMAGES, 3))  # spread evenly over sorted labels
-    with frozen_batchnorm(model, lambda: [x]):
+    images, _ = task_tensors(experiences[0]).batch(torch.arange(seen) * N_IMAGES // seen)
+    with frozen_batchnorm(model, lambda: [images]):
         fisher = diagonal_fisher(model, [(x, y)])
     torch.testing.assert_close(plugin.penalty.importance["layer1.weight"], fisher["layer1.weight"])
 

@@ -17,7 +17,7 @@ class WeightHistograms:
     """A logger of the recorder that adds a histogram of every layer after every task.
 
     Args:
-        folder: where the files go; those of a resumed run are there, and rows of tasks trained again are replaced.
+        folder: of the files. Files of a resumed run are continued; rows of tasks that are trained again are replaced.
         weights: the hidden weights by layer, as they are trained.
     """
 
@@ -28,7 +28,7 @@ class WeightHistograms:
         """Nothing: histograms are of tasks."""
 
     def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
-        """Write the files anew, with a row for `task`; nothing for a network without binary layers."""
+        """Rewrite the files with a row for `task`; nothing for a network without binary layers."""
         if not self.weights:
             return
         path = self.folder / HIDDEN_WEIGHTS
