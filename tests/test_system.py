@@ -12,9 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from metaplast import system as threads
-from metaplast.system import hold_cores, waited_for_cores, yield_cores
+from metaplast.system import available_cpus, default_threads, hold_cores, threads_per_job, waited_for_cores, yield_cores
 
 
 @pytest.mark.parametrize(("policy", "spin_count"), [(yield_cores, "1000"), (hold_cores, "100000")])
@@ -145,3 +146,54 @@ def test_large_pages_are_asked_for_behind_the_kept_memory() -> None:
 def test_a_limit_of_addresses_is_left_alone() -> None:
     code = "import resource; resource.setrlimit(resource.RLIMIT_DATA, (2**31, 2**31))" + FLAGS
     assert "hg" not in answer(code).split()
+
+
+V2, V1 = "0::{}\n", "7:memory:/a\n4:cpu,cpuacct:{}\n0::/\n"
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cpus"),
+    [
+        (V2.format("/"), {"cpu.max": "200000 100000"}, 2),
+        (V2.format("/"), {"cpu.max": "250000 100000"}, 2),
+        (V2.format("/"), {"cpu.max": "50000 100000"}, 1),  # half a CPU
+        (V2.format("/"), {"cpu.max": "max 100000"}, 8),
+        (V2.format("/"), {"cpu.max": "9900000 100000"}, 8),  # more than there are
+        (V2.format("/pod/box"), {"pod/cpu.max": "300000 100000", "pod/box/cpu.max": "max 100000"}, 3),
+        (V2.format("/pod/box"), {"cpu.max": "200000 100000"}, 2),  # a path as the host sees it
+        (V1.format("/"), {"cpu,cpuacct/cpu.cfs_quota_us": "400000", "cpu,cpuacct/cpu.cfs_period_us": "100000"}, 4),
+        (V1.format("/d"), {"cpu,cpuacct/d/cpu.cfs_quota_us": "-1", "cpu,cpuacct/d/cpu.cfs_period_us": "100000"}, 8),
+        (V1.format("/"), {"cpu,cpuacct/cpu.cfs_quota_us": "400000", "cpu,cpuacct/cpu.cfs_period_us": "0"}, 8),
+        (V2.format("/"), {"cpu.max": "a b c"}, 8),
+        (V2.format("/"), {}, 8),
+        ("", {"cpu.max": "200000 100000"}, 8),
+        (None, {}, 8),
+    ],
+)
+def test_the_cpu_quota_of_a_container_limits_the_cpus(
+    groups: str | None, files: dict[str, str], cpus: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    monkeypatch.setattr(threads, "_OWN_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(threads, "_CGROUPS", tmp_path / "fs")
+    if groups is not None:
+        (tmp_path / "cgroup").write_text(groups)
+    for name, content in files.items():
+        (tmp_path / "fs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "fs" / name).write_text(content + "\n")
+    assert available_cpus() == cpus
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected", "in_a_job"),
+    [(None, 8, 4), ("1", 1, 1), (" 3 ", 3, 3), ("6,2", 6, 4), ("0", 8, 4), ("many", 8, 4), ("", 8, 4), ("16", 16, 4)],
+)
+def test_omp_num_threads_is_the_number_of_threads_unless_the_configuration_has_one(
+    asked: str | None, expected: int, in_a_job: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "available_cpus", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert default_threads() == expected
+    assert threads_per_job(OmegaConf.create({"n_jobs": 2})) == in_a_job

@@ -19,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.cli.run import CHECKPOINT, run
 from metaplast.errors import UserError
+from metaplast.loggers import wandb_workspace as dashboard
 from metaplast.metrics.continual import FIGURES
-from metaplast.report import dashboard, read_matrix_csv
+from metaplast.report import read_matrix_csv
 from metaplast.report.report import rebuild_results
 from metaplast.runs.index import read_run
 from metaplast.runs.summary import description
@@ -89,7 +90,7 @@ def test_threads_follow_the_load_unless_they_are_given(
     reads = itertools.count()
     always = functools.partial(SharedCores, waited=lambda: 1e6 * next(reads))
     monkeypatch.setattr("metaplast.cli.run.SharedCores", always)
-    monkeypatch.setattr("metaplast.cli.run.cores", lambda: 2)
+    monkeypatch.setattr("metaplast.training.trainer.default_threads", lambda: 2)
     monkeypatch.setattr("metaplast.training.callbacks.thread_throttle.WINDOW", 0.0)
     giving_way = run(small("trainer.threads=null"), tmp_path / "giving way")
     fixed = run(small("trainer.threads=2"), tmp_path / "fixed")

@@ -1,20 +1,15 @@
 """One run, from a checked configuration to the files of its directory: build, fit, report."""
 
-import logging
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import Logger
 
 from metaplast.config.instantiate import build, partial
 from metaplast.config.overrides import key_of
-from metaplast.errors import UserError
 from metaplast.io import write_text
 from metaplast.loggers.base import NoRun, replay
 from metaplast.loggers.csv import MetricsFile
@@ -25,9 +20,7 @@ from metaplast.report import print_summary, read_metrics
 from metaplast.report.protocol import labels_of_job
 from metaplast.report.report import write_result_files
 from metaplast.runs.summary import description, plain, read_summary, versions, write_summary
-from metaplast.scenarios import Scenario
 from metaplast.search.trial import this_trial
-from metaplast.system import cores, keep_freed_memory
 from metaplast.training.callbacks.alternate_statistics import OtherStatistics
 from metaplast.training.callbacks.diagnostics import Diagnostics
 from metaplast.training.callbacks.progress import Progress
@@ -35,17 +28,18 @@ from metaplast.training.callbacks.pruning import Pruning
 from metaplast.training.callbacks.recorder import Recorder
 from metaplast.training.callbacks.thread_throttle import SharedCores
 from metaplast.training.callbacks.weight_histograms import WeightHistograms
-from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO, read_checkpoint
+from metaplast.training.checkpoint import read_checkpoint
 from metaplast.training.datamodule import StreamDataModule
 from metaplast.training.learner import Learner
 from metaplast.training.task_schedule import Schedule
-from metaplast.training.trainer import NoProfiler, network_for, tasks_of
-
-if TYPE_CHECKING:
-    from metaplast.strategies.bridge import Bridge
-
-CHECKPOINT = Path("checkpoints") / "last.ckpt"
-"""Where a run keeps its last state, below its directory."""
+from metaplast.training.trainer import (
+    CHECKPOINT,
+    build_bridge,
+    build_network,
+    configure_runtime,
+    make_trainer,
+    select_tasks,
+)
 
 
 def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
@@ -93,14 +87,14 @@ def _overrides(before: dict[str, Any]) -> list[str]:
 
 def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:
     """Build, fit, and write what was measured; return what there is to add to the summary."""
-    _settle(config.trainer)
+    configure_runtime(config.trainer)
     whole = build(config.scenario, seed=config.seed, data_dir=config.data_dir)
-    scenario = tasks_of(config, whole)
+    scenario = select_tasks(config, whole)
     pl.seed_everything(config.seed, verbose=False)
     schedule = Schedule(scenario.n_tasks, config.epochs_per_task, joint=config.strategy.stream == "joint")
-    network = network_for(config, whole)
+    network = build_network(config, whole)
     m = plain(config.m) if config.strategy.uses_m and config.m is not None else 0.0
-    bridge = _bridge(config, scenario)
+    bridge = build_bridge(config, scenario)
     optimizer = partial(config.strategy.optimizer)
     classes = scenario.classes_of_task
     criterion = None if classes is None else TaskCrossEntropy(scenario.n_classes, classes)
@@ -121,7 +115,9 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
         recorder.sinks.append(WeightHistograms(run_dir, hidden_weights(network)))
     pruning = Pruning(this_trial(config) or (lambda task, accuracy: False))
     inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
-    trainer = _trainer(config, run_dir, schedule, [recorder, progress, *giving_way, *inside, pruning], recording.logger)
+    trainer = make_trainer(
+        config, run_dir, schedule, [recorder, progress, *giving_way, *inside, pruning], recording.logger
+    )
     try:
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     finally:
@@ -133,66 +129,12 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     return {**summary, "status": "pruned" if pruning.pruned else "completed"}
 
 
-def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
-    """The strategy's plugins, if it has any, behind what drives them."""
-    if not config.strategy.plugins:
-        return None
-    from metaplast.strategies.bridge import Bridge  # brings Avalanche's training, seconds that others need not pay
-
-    plugins = [build(node) for node in config.strategy.plugins]
-    return Bridge(plugins, scenario.benchmark, config.batch_size, config.eval_batch_size, config.epochs_per_task)
-
-
-def _settle(trainer: DictConfig) -> None:
-    """Share of the cores, quiet libraries, and a device that is there."""
-    torch.set_num_threads(trainer.threads or cores())
-    keep_freed_memory()
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # adverts and device lines
-    # Lightning asks torch in a way that is deprecated there, and warns of steps that are not logged; rows are made
-    # by epochs here. There is nothing that a user could do about either.
-    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
-    warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-    logging.getLogger("torch.utils.cpp_extension").setLevel(
-        logging.ERROR
-    )  # that there is no CUDA, while compiling for a CPU
-    if trainer.accelerator == "gpu" and not torch.cuda.is_available():
-        raise UserError("trainer.accelerator=gpu: torch finds no GPU here; use trainer=cpu or trainer=auto")
-
-
 def _epochs_done(checkpoint: Path | None) -> int | None:
     """Epochs behind the last row that a checkpoint knows of; None where there is no checkpoint to go on from."""
     if checkpoint is None:
         return None
     rows = read_checkpoint(checkpoint)["callbacks"][Recorder.__qualname__]["rows"]
     return int(rows[-1]["epoch"]) if rows else 0
-
-
-def _trainer(
-    config: DictConfig, run_dir: Path, schedule: Schedule, callbacks: list[Callback], logger: Logger | Literal[False]
-) -> pl.Trainer:
-    """One Trainer for the whole stream."""
-    every = config.trainer.checkpoint_every
-    if every:
-        callbacks = [*callbacks, LastCheckpoint(run_dir / CHECKPOINT, every)]
-    return pl.Trainer(
-        accelerator=config.trainer.accelerator,
-        devices=1,
-        precision=config.trainer.precision,
-        max_epochs=schedule.total_epochs,
-        check_val_every_n_epoch=config.measure_every,
-        # Every task is tested before any training, for the baseline of forward transfer; a resumed run has it already.
-        num_sanity_val_steps=-1 if config.resume is None else 0,
-        reload_dataloaders_every_n_epochs=1,
-        callbacks=callbacks,
-        plugins=[SafeCheckpointIO()],
-        profiler=NoProfiler(),
-        logger=logger,
-        enable_checkpointing=bool(every),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=run_dir,
-    )
 
 
 def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from metaplast.config.overrides import key_of
 from metaplast.errors import JobError
 from metaplast.runs.journal import Job, Journal, queued
 from metaplast.sweep.job import entry, in_a_line, result_of
-from metaplast.system import gpus, jobs_at_once
+from metaplast.system import jobs_at_once, visible_gpus
 
 if TYPE_CHECKING:  # a third of a second, which a refused command need not wait for
     from metaplast.sweep.process import Worker
@@ -87,7 +87,7 @@ class LocalLauncher(Launcher):
             log.info("%d of %d jobs are completed already", len(returns), len(job_overrides))
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
         overrides_of = dict(zip(numbers, job_overrides, strict=True))
-        devices = gpus()
+        devices = visible_gpus()
         running: dict[int, Worker] = {}
         with SweepView(len(waiting), self.n_jobs) as view:
             try:
