@@ -12,7 +12,9 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.profilers import PassThroughProfiler
+from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from metaplast.config.instantiate import build
@@ -65,6 +67,7 @@ def configure_runtime(trainer: DictConfig) -> None:
 
     `trainer` is that section of the configuration.
     """
+    rank_zero_only.rank = 0  # where a cluster has numbered this process otherwise
     torch.set_num_threads(trainer.threads or default_threads())
     keep_freed_memory()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # advertisements and a line for each device
@@ -95,7 +98,8 @@ def make_trainer(
         num_sanity_val_steps=-1 if config.resume is None else 0,
         reload_dataloaders_every_n_epochs=1,
         callbacks=[*callbacks, *([LastCheckpoint(run_dir / CHECKPOINT, every)] if every else [])],
-        plugins=[SafeCheckpointIO()],
+        # One process on one device, whatever a cluster's environment variables tell Lightning about others.
+        plugins=[SafeCheckpointIO(), OneProcess()],
         profiler=NoProfiler(),
         logger=logger,
         enable_checkpointing=bool(every),
@@ -104,6 +108,26 @@ def make_trainer(
         use_distributed_sampler=False,
         default_root_dir=run_dir,
     )
+
+
+class OneProcess(LightningEnvironment):
+    """The environment of a run, one process on one device: Slurm's and other launchers' ranks are ignored.
+
+    Every task of `srun --ntasks=4` would else be one of four parts of a run, of which only the first writes files.
+    """
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """No."""
+        return False
+
+    def local_rank(self) -> int:
+        """The only process is the first."""
+        return 0
+
+    def node_rank(self) -> int:
+        """The only node is the first."""
+        return 0
 
 
 class NoProfiler(PassThroughProfiler):
