@@ -166,12 +166,13 @@ def run_command(epochs: int) -> tuple["subprocess.Popen[bytes]", Path]:
 
 def epochs_a_second(run: tuple["subprocess.Popen[bytes]", Path]) -> float:
     """Wait for a run, and read its training speed from metrics.csv; the first epoch, which compiles, is left out."""
-    from metaplast.report import read_metrics
+    from metaplast.runs.paths import METRICS
+    from metaplast.runs.tables import read_metrics
 
     process, run_dir = run
     if process.wait() != 0:
         raise SystemExit(f"the run in {run_dir} failed")
-    ends = [row["seconds"] for row in read_metrics(run_dir / "metrics.csv")]
+    ends = [row["seconds"] for row in read_metrics(run_dir / METRICS)]
     return (len(ends) - 1) / (ends[-1] - ends[0])
 
 

@@ -110,13 +110,15 @@ def resumed(words: list[str]) -> list[str]:
     A sweep goes on by `resume=true`, a single run by its directory. Raises UserError for a directory that holds
     something, but nothing to go on from.
     """
+    from metaplast.runs.directory import has_checkpoint
     from metaplast.runs.index import read_run
+    from metaplast.runs.paths import SWEEP
 
     for word in words:
         key, _, directory = word.partition("=")
-        if key == "hydra.sweep.dir" and (Path(directory) / "sweep.json").exists():
+        if key == "hydra.sweep.dir" and (Path(directory) / SWEEP).exists():
             return [*words, "resume=true"]
-        if key == "hydra.run.dir" and any((Path(directory) / "checkpoints").glob("last*.ckpt")):
+        if key == "hydra.run.dir" and has_checkpoint(Path(directory)):
             return [] if read_run(Path(directory)).completed else [words[0], f"resume={directory}"]
         if key in ("hydra.sweep.dir", "hydra.run.dir") and Path(directory).is_dir() and any(Path(directory).iterdir()):
             raise UserError(f"{directory}: holds something that cannot be gone on with; remove it, or move it away")

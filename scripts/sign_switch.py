@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from metaplast.cli.script import OneLineParser, script, whole
 from metaplast.errors import UserError
 from metaplast.io import write_text
+from metaplast.runs.paths import CONFIG
 from metaplast.system import yield_cores
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ def _text(value: float) -> str:
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
     folder = arguments.out or arguments.run_dir
-    if not (arguments.run_dir / "config.yaml").is_file():  # said before torch is imported
+    if not (arguments.run_dir / CONFIG).is_file():  # said before torch is imported
         raise UserError(f"{arguments.run_dir}: is not the directory of a run, since it holds no config.yaml")
     if arguments.out is not None:
         try:

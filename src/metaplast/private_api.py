@@ -1,4 +1,4 @@
-"""Private names of Hydra, Python and Optuna that jobs, sweeps and searches use; each was checked with the version named.
+"""Private names of Hydra, Python and Optuna that sweeps and searches use, each with the version it was checked with.
 
 An upgrade of one of them needs a look at this file only.
 """
@@ -22,7 +22,7 @@ __all__ = ["BasicSweeper", "get_args_parser", "has_forkserver", "result_or_error
 
 def has_forkserver() -> bool:
     """Whether this process has started a fork server. Python 3.11 to 3.13 can start one, but not tell."""
-    return getattr(forkserver._forkserver, "_forkserver_alive_fd", None) is not None  # type: ignore[attr-defined]
+    return getattr(forkserver._forkserver, "_forkserver_alive_fd", None) is not None
 
 
 def result_or_error(job: "JobReturn") -> Any:

@@ -3,11 +3,15 @@
 Jobs that all use every CPU slow each other down: two trainings on two CPUs took ten times as long as one.
 """
 
+import atexit
 import ctypes
+import getpass
 import mmap
 import os
 import resource
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +197,36 @@ def visible_gpus() -> list[str]:
         return [name.strip() for name in visible.split(",") if name.strip()]
     driver = Path("/proc/driver/nvidia/gpus")
     return [str(number) for number in range(len(list(driver.iterdir())))] if driver.is_dir() else []
+
+
+def ensure_home() -> None:
+    """Give the libraries a home folder and a user name where the system has none that works.
+
+    Avalanche and W&B write below the home folder when they are imported, torch's compiler names its cache after the
+    user. A home that is missing or not writable is replaced by a temporary one, removed at exit; W&B's key in its
+    `.netrc` stays known.
+    """
+    home: Path | None = None
+    try:
+        home = Path.home()
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except (OSError, RuntimeError):  # RuntimeError: nobody knows a home
+        replacement = tempfile.mkdtemp(prefix="metaplast-home-")
+        os.environ["HOME"] = replacement
+        if home is not None and os.access(home / ".netrc", os.R_OK):
+            os.environ.setdefault("NETRC", str(home / ".netrc"))
+        atexit.register(_remove_home, replacement, os.getpid())
+        print(f"WARNING: the home folder {home or ''} is not writable; this run uses {replacement}", file=sys.stderr)
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):  # no entry in the user database
+        os.environ["LOGNAME"] = str(os.getuid())
+
+
+def _remove_home(folder: str, pid: int) -> None:
+    if os.getpid() == pid:  # not a fork
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def flush_stdout() -> None:

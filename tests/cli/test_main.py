@@ -101,14 +101,14 @@ REFUSED: list[tuple[str, str]] = [
     ("-m m=1 hydra.sweep.subdir=x seed=0,1", r"^hydra.sweep.subdir=x: two jobs"),
     ("-m m=interval(0,1)", r"INTERVAL"),
     ("-m seed=range(0,0)", r"^-m seed=range\(0,0\).*: makes no job, since something in it is an empty range"),
-    ("hparams=first_tasks hydra.sweep.subdir=x", r"^hydra.sweep.subdir=x: cannot be changed where the jobs"),
+    ("hparams=first_tasks hydra.sweep.subdir=x", r"^hydra.sweep.subdir=x: not supported together with hparams_search"),
     ("-m resume=somewhere", r"^resume=somewhere: .*without -m"),
-    ("resume=true", r"^resume=true: goes on with a sweep.*-m"),
+    ("resume=true", r"^resume=true: resumes a sweep.*-m"),
     ("-m resume=true m=0,1", r"^resume=true: no sweep in outputs/multirun was started with m=0,1"),
     ("-m resume=true m=0,1 hydra.sweep.dir=x", r"^resume=true: there is no sweep in hydra.sweep.dir=x"),
     # where to write, and what to go on with
     ("hydra.run.dir=null", r"^hydra.run.dir=null: "),
-    ("hydra.run.dir=/proc/version/x", r"^hydra.run.dir=/proc/version/x: cannot be made"),
+    ("hydra.run.dir=/proc/version/x", r"^hydra.run.dir=/proc/version/x: expected a directory that can be created"),
     ("hydra.run.dir=${nope}", r"^hydra.run.dir=\${nope}: .*not found"),
     ("resume=", r"^resume=: has to be a text"),
     ("resume=nowhere", r"^resume=nowhere: there is no such directory"),
@@ -251,9 +251,12 @@ def test_named_directories_are_refused_when_used_and_others_get_a_number(answer:
     used.mkdir()
     (used / "notes.txt").touch()
     answered = answer("hydra.run.dir=mine")
-    assert (answered.status, answered.err) == (2, "hydra.run.dir=mine: is not empty; give another name\n")
+    assert (answered.status, answered.err) == (
+        2,
+        "hydra.run.dir=mine: expected an empty directory, got one with files; give another name\n",
+    )
     (used / "config.yaml").touch()
-    assert answer("hydra.run.dir=mine").err.endswith("or go on with the run in it by resume=mine\n")
+    assert answer("hydra.run.dir=mine").err.endswith("or resume the run in it with resume=mine\n")
     assert answer("-m", "m=0,1", "hydra.sweep.dir=mine").status == 2
     assert answer("hydra.run.dir=fresh").runs[0][1] == workplace / "fresh"
 
@@ -282,22 +285,31 @@ def test_runs_started_together_never_share_a_directory(
     for process in [*named, *stamped]:
         process.wait()
     assert sorted(process.returncode for process in named) == [0, 2]
-    directories = [process.stdout.read().strip() for process in stamped if process.stdout is not None]
+    directories = [process.stdout.read().splitlines()[-1] for process in stamped if process.stdout is not None]
     assert [process.returncode for process in stamped] == [0, 0]
     assert len(set(directories)) == 2
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["Ctrl-C", "SIGTERM"])
-def test_a_stopped_run_says_how_to_go_on(
-    number: signal.Signals, status: int, start: Callable[..., subprocess.Popen[str]], conf: Path
+@pytest.mark.parametrize(
+    ("number", "status", "stopper"),
+    [
+        (signal.SIGINT, 130, "Ctrl-C"),
+        (signal.SIGTERM, 143, "SIGTERM"),
+        (signal.SIGHUP, 129, "SIGHUP"),
+        (signal.SIGUSR1, 138, "SIGUSR1"),
+    ],
+)
+def test_a_stopped_run_says_how_to_resume(
+    number: signal.Signals, status: int, stopper: str, start: Callable[..., subprocess.Popen[str]], conf: Path
 ) -> None:
     process = start("hydra.run.dir=mine", program=PROGRAM.format(then="time.sleep(60)", conf=str(conf)))
     assert process.stdout is not None
+    process.stdout.readline()  # about the run
     process.stdout.readline()
     process.send_signal(number)
     _, err = process.communicate()
     assert process.returncode == status
-    assert err == "Stopped. To go on: python src/train.py resume=mine\n"
+    assert err == f"Stopped by {stopper}. To resume: python src/train.py resume=mine\n"
 
 
 def test_a_closed_pipe_ends_the_run_without_a_traceback(
@@ -307,9 +319,10 @@ def test_a_closed_pipe_ends_the_run_without_a_traceback(
     process = start("hydra.run.dir=mine", program=program)
     assert process.stdout is not None
     process.stdout.readline()
+    process.stdout.readline()
     process.stdout.close()
     assert process.stderr is not None
-    assert process.stderr.read() == "Stopped. To go on: python src/train.py resume=mine\n"
+    assert process.stderr.read() == "Stopped by a closed pipe. To resume: python src/train.py resume=mine\n"
     assert process.wait() == 141
 
 

@@ -33,6 +33,7 @@ from metaplast.loggers.wandb_offline import (
     write_records,
 )
 from metaplast.runs.index import Run
+from metaplast.runs.status import RunStatus
 from metaplast.runs.tables import read_metrics
 
 KEYS = [("epoch", 1), ("epoch", 2), ("epoch", 3), ("task", 0), ("epoch", 4), ("epoch", 5), ("epoch", 6), ("task", 1)]
@@ -123,7 +124,7 @@ def test_a_run_without_its_configuration_is_a_user_error(tmp_path: Path, recorde
     recording = newest_recording(run.path)
     assert recording is not None
     with pytest.raises(UserError, match=r"config\.yaml does not say"):
-        make_whole(recording, Run(run.path, "lost", None, {}, {}, ""), tmp_path / "made")
+        make_whole(recording, Run(run.path, RunStatus.LOST, None, {}, {}, ""), tmp_path / "made")
 
 
 def recording_of(run: Run) -> Path:

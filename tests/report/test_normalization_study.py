@@ -17,7 +17,7 @@ from metaplast.errors import UserError
 from metaplast.report.aggregate import make_sweep
 from metaplast.report.figures.normalization import draw_normalization
 from metaplast.report.figures.paper import write_experiment_figures
-from metaplast.report.normalization_study import Measured, arm, inside, study, to_csv, to_markdown
+from metaplast.report.normalization_study import Measured, arm, inside, study, study_csv, to_markdown
 from metaplast.runs.index import find_runs
 
 DIAGNOSTICS = """epoch,task,epoch_in_task,window/act1,logits_std,hidden_mean/layer1,hidden_max/layer1,kept/layer1,\
@@ -114,7 +114,7 @@ def test_a_ratio_to_zero_is_not_known(tmp_path: Path) -> None:
 
 
 def test_the_table_reads_back_and_the_findings_compare_with_the_reference(measured: list[Measured]) -> None:
-    rows = list(csv.DictReader(io.StringIO(to_csv(measured))))
+    rows = list(csv.DictReader(io.StringIO(study_csv(measured))))
     assert [float(row["retention"]) for row in rows] == pytest.approx([0.8, 0.6, 0.3, 0.9])
     assert [row["retention_sd"] == "" for row in rows] == [True, False, False, True]
     assert {row["growth/layer1"] for row in rows} == {repr(0.6 / 0.2)}

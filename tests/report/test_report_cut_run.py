@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from metaplast.errors import UserError
-from metaplast.report import read_matrix_csv
 from metaplast.report.report import lacks_results, rebuild_results
 from metaplast.runs.index import read_run
+from metaplast.runs.tables import read_matrix_csv
 
 LayRun = Callable[..., Path]
 

@@ -21,6 +21,7 @@ from metaplast.reproduction.page import (
     write_page,
 )
 from metaplast.runs.journal import Job, Journal
+from metaplast.runs.status import RunStatus
 
 Make = Callable[..., Sweep]
 
@@ -98,17 +99,17 @@ def test_a_reason_is_shown_where_a_claim_did_not_hold(known: dict[str, Claim], t
 def test_a_sweep_is_complete_when_all_of_its_jobs_are(tmp_path: Path, known: dict[str, Claim]) -> None:
     assert not is_complete(known["fig2"], tmp_path)
     journal = Journal(tmp_path)
-    for number, status in enumerate(("completed", "failed")):
+    for number, status in enumerate((RunStatus.COMPLETED, RunStatus.FAILED)):
         journal.write(Job(number, [], str(number), status=status))
     assert not is_complete(known["fig2"], tmp_path)
-    journal.write(Job(1, [], "1", status="completed"))
+    journal.write(Job(1, [], "1", status=RunStatus.COMPLETED))
     assert is_complete(known["fig2"], tmp_path)
 
 
 def test_a_claim_of_several_commands_is_complete_when_the_last_has_drawn(
     tmp_path: Path, known: dict[str, Claim]
 ) -> None:
-    Journal(tmp_path).write(Job(0, [], "0", status="completed"))
+    Journal(tmp_path).write(Job(0, [], "0", status=RunStatus.COMPLETED))
     (tmp_path / "sign_switch.json").touch()
     assert not is_complete(known["sign_switch"], tmp_path)
     (tmp_path / "sign_switch.png").touch()

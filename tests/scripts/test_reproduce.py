@@ -11,6 +11,7 @@ import pytest
 
 from metaplast.errors import UserError
 from metaplast.runs.journal import Job, Journal
+from metaplast.runs.status import RunStatus
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,7 +138,7 @@ def test_results_go_to_a_folder_as_seen_by_the_caller(
 def test_a_complete_claim_says_which_one_it_is_judged_beside_is_missing(
     script: ModuleType, tmp_path: Path, capsys: Any
 ) -> None:
-    Journal(tmp_path / "cpu" / "fig2_mlp").write(Job(0, [], "0", status="completed"))
+    Journal(tmp_path / "cpu" / "fig2_mlp").write(Job(0, [], "0", status=RunStatus.COMPLETED))
     assert script.main(["--write-only", "--outputs", str(tmp_path), "--docs", str(tmp_path / "docs")]) == 1
     said = "error: fig2_mlp: is judged beside fig2, which is not complete there\n"
     assert capsys.readouterr().err == said

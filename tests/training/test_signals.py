@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metaplast.config.overrides import quoted
-from metaplast.training.signals import stoppable
+from metaplast.training.signals import handle_signals
 
 PARSER = OverridesParser.create()
 
@@ -24,10 +24,10 @@ def test_ctrl_c_is_recognized_behind_lightnings_own_exit(tmp_path: Path, capsys:
         except KeyboardInterrupt:
             sys.exit(1)
 
-    with pytest.raises(SystemExit) as ended, stoppable(tmp_path):
+    with pytest.raises(SystemExit) as ended, handle_signals(tmp_path):
         fit()
     assert ended.value.code == 130
-    assert capsys.readouterr().err == "Stopped. There is no checkpoint yet, so there is nothing to go on from.\n"
+    assert capsys.readouterr().err == "Stopped by Ctrl-C. There is no checkpoint to resume from yet.\n"
 
 
 @given(text=st.text(st.sampled_from("a1 '\"\\,=:()[]{}~*-./é–")))
@@ -48,16 +48,16 @@ def test_the_way_on_can_be_typed_as_it_is_said(
     run_dir = tmp_path / name
     (run_dir / "checkpoints").mkdir(parents=True)
     (run_dir / "checkpoints" / "last.ckpt").touch()
-    with pytest.raises(SystemExit), stoppable(run_dir):
+    with pytest.raises(SystemExit), handle_signals(run_dir):
         raise KeyboardInterrupt
-    *command, override = shlex.split(capsys.readouterr().err.removeprefix("Stopped. To go on: "))
+    *command, override = shlex.split(capsys.readouterr().err.removeprefix("Stopped by Ctrl-C. To resume: "))
     assert command == ["python", "src/train.py"]
     assert PARSER.parse_override(override).value() == name
 
 
 def test_sigterm_ends_the_run_and_the_handler_is_put_back(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as ended, stoppable(tmp_path):
+    with pytest.raises(SystemExit) as ended, handle_signals(tmp_path):
         os.kill(os.getpid(), signal.SIGTERM)
     assert ended.value.code == 143
     assert signal.getsignal(signal.SIGTERM) == before
@@ -65,6 +65,6 @@ def test_sigterm_ends_the_run_and_the_handler_is_put_back(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("error", [SystemExit(3), ValueError("bug"), BrokenPipeError("not stdout's")])
 def test_other_ends_are_left_alone(error: BaseException, tmp_path: Path) -> None:
-    with pytest.raises(type(error)) as ended, stoppable(tmp_path):
+    with pytest.raises(type(error)) as ended, handle_signals(tmp_path):
         raise error
     assert ended.value is error

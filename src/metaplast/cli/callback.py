@@ -25,8 +25,9 @@ from metaplast.config.schema import Rule
 from metaplast.config.validate import check, shown
 from metaplast.errors import FAILED, REFUSED, HydraAbort, UserError
 from metaplast.private_api import BasicSweeper
-from metaplast.runs.directory import claim
-from metaplast.runs.journal import JOBS, SWEEP, queued
+from metaplast.runs.directory import create_run_dir
+from metaplast.runs.journal import queued
+from metaplast.runs.paths import JOBS, SWEEP
 from metaplast.search.first_tasks import FirstTasks, check_first_tasks, is_first_tasks
 from metaplast.search.sweeper import Search, check_search, is_search
 from metaplast.sweep.launcher import LocalLauncher
@@ -131,7 +132,7 @@ def check_data_dir(data_dir: str) -> None:
 
 
 def _reserve(config: DictConfig, key: str) -> Path:
-    directory = claim(Path(OmegaConf.select(config, key)), key, named=key in map(key_of, given(config)))
+    directory = create_run_dir(Path(OmegaConf.select(config, key)), key, named=key in map(key_of, given(config)))
     _set(config, key, directory)
     return directory
 
@@ -146,7 +147,9 @@ def _is_resuming(config: DictConfig) -> bool:
     for override in given(config):
         if key_of(override) == "resume":
             if config.resume is not True:
-                raise UserError(f"{override}: resumes one run, so it has to be given without -m; a sweep has resume=true")
+                raise UserError(
+                    f"{override}: resumes one run, so it has to be given without -m; a sweep has resume=true"
+                )
             if is_search(config):
                 raise UserError("resume=true: the same command without it resumes a search")
             return True
@@ -203,7 +206,9 @@ def _check_jobs(config: DictConfig) -> dict[str, list[str]]:
             raise UserError(f"hydra.sweep.subdir={subdir}: expected a path inside the sweep, other than {JOBS}")
         jobs[subdir] = [override for override in overrides if key_of(override) != "resume"]
     if (is_search(config) or is_first_tasks(config)) and list(jobs) != ["0"]:
-        raise UserError(f"hydra.sweep.subdir={subdir}: not supported together with hparams_search or hparams=first_tasks")
+        raise UserError(
+            f"hydra.sweep.subdir={subdir}: not supported together with hparams_search or hparams=first_tasks"
+        )
     if not jobs:
         asked = " ".join(config.hydra.overrides.task)
         raise UserError(f"-m {asked}: makes no job, since one of its ranges is empty")
@@ -226,7 +231,9 @@ def _check_name(subdir: str) -> None:
 def _check_lengths(sweep_dir: Path, jobs: Iterator[str] | dict[str, list[str]]) -> None:
     for subdir in jobs:
         if (length := len(str(sweep_dir / subdir).encode())) > LONGEST_PATH:
-            raise UserError(f"hydra.sweep.subdir={subdir[:40]}…: its path has {length} bytes, at most {LONGEST_PATH} work")
+            raise UserError(
+                f"hydra.sweep.subdir={subdir[:40]}…: its path has {length} bytes, at most {LONGEST_PATH} work"
+            )
 
 
 def _compose_jobs(config: DictConfig) -> Iterator[tuple[list[str], DictConfig]]:

@@ -16,11 +16,15 @@ from metaplast.loggers.csv import MetricsFile
 from metaplast.loggers.wandb import open_run
 from metaplast.metrics.continual import FIGURES, figures
 from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
-from metaplast.report import print_summary, read_metrics
+from metaplast.report.console import print_summary
 from metaplast.report.protocol import labels_of_job
 from metaplast.report.report import write_result_files
+from metaplast.runs.directory import check_not_finished
+from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, METRICS
+from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import description, plain, read_summary, versions, write_summary
-from metaplast.search.trial import this_trial
+from metaplast.runs.tables import read_metrics
+from metaplast.search.sweeper import search_trial
 from metaplast.training.callbacks.alternate_statistics import OtherStatistics
 from metaplast.training.callbacks.diagnostics import Diagnostics
 from metaplast.training.callbacks.progress import Progress
@@ -31,9 +35,9 @@ from metaplast.training.callbacks.weight_histograms import WeightHistograms
 from metaplast.training.checkpoint import read_checkpoint
 from metaplast.training.datamodule import StreamDataModule
 from metaplast.training.learner import Learner
+from metaplast.training.signals import stopped_by
 from metaplast.training.task_schedule import Schedule
 from metaplast.training.trainer import (
-    CHECKPOINT,
     build_bridge,
     build_network,
     configure_runtime,
@@ -45,12 +49,13 @@ from metaplast.training.trainer import (
 def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     """Train as `config` says, leave the files of a run in `run_dir`, and return the summary.
 
-    With `config.resume` set, the run in `run_dir` goes on from its last checkpoint. Whatever ends the run early is
-    raised again, once summary.json says so. Raises UserError for what is the user's to mend.
+    With `config.resume` set, the run in `run_dir` continues from its last checkpoint. What ends a run early is raised
+    again, after its status is in summary.json. Raises UserError for invalid input, and where `run_dir` has results.
     """
     if config.resume is None:
-        write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    summary = {**description(config), "status": "running", "run_dir": str(run_dir)}
+        check_not_finished(run_dir)
+        write_text(run_dir / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+    summary = {**description(config), "status": RunStatus.RUNNING, "run_dir": str(run_dir)}
     before = read_summary(run_dir) if config.resume is not None else {}
     summary |= {"overrides": _overrides(before), "versions": versions()}
     summary["wandb"] = before.get("wandb") or labels_of_job(summary)  # a resumed run is called what it was
@@ -62,8 +67,9 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
             print(f"watch it: {recording.view_command}", flush=True)
         summary |= _train(config, run_dir, summary, recording)
     except BaseException as error:
-        status = "failed" if isinstance(error, Exception) else "interrupted"
-        summary |= {"status": status, "error": f"{type(error).__name__}: {error}"}
+        status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.INTERRUPTED
+        by = stopped_by(error)
+        summary |= {"status": status, "error": f"stopped by {by}" if by else f"{type(error).__name__}: {error}"}
         write_summary(run_dir, summary)
         recording.summary(summary)
         recording.finish(exit_code=1)
@@ -80,13 +86,13 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 
 
 def _overrides(before: dict[str, Any]) -> list[str]:
-    """What the command line set when the run was first started; nothing where that was done from Python."""
+    """The overrides that the run was first started with; none where that was done from Python."""
     given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
     return [override for override in before.get("overrides", given) if key_of(override) != "resume"]
 
 
 def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:
-    """Build, fit, and write what was measured; return what there is to add to the summary."""
+    """Build, fit, and write the results; return what they add to the summary."""
     configure_runtime(config.trainer)
     whole = build(config.scenario, seed=config.seed, data_dir=config.data_dir)
     scenario = select_tasks(config, whole)
@@ -102,35 +108,36 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     learner = Learner(network, optimizer, schedule, m, reset, bridge, scenario.n_tests, criterion)
     data = StreamDataModule(scenario, schedule, config.batch_size, config.eval_batch_size, config.seed)
 
-    checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
+    checkpoint = run_dir / LAST_CHECKPOINT if config.resume is not None else None
     progress = Progress(schedule, config.trainer.progress, "part" if whole.in_parts else "task")
-    sharing = SharedCores(torch.get_num_threads())
-    giving_way = [sharing] if config.trainer.threads is None else []
-    metrics = MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint))
-    if metrics.path.exists():  # W&B records a resumed run anew, from its first row on
+    throttle = SharedCores(torch.get_num_threads())
+    metrics = MetricsFile(run_dir / METRICS, _epochs_done(checkpoint))
+    if metrics.path.exists():  # W&B records a resumed run again from its first row
         replay(read_metrics(metrics.path), recording, config.epochs_per_task, scenario.n_tasks)
     recording.watch(hidden_weights(network))
     recorder = Recorder([metrics, progress, recording], baseline=metrics)
     if "hidden_weights" in config.get("figures", []):
         recorder.sinks.append(WeightHistograms(run_dir, hidden_weights(network)))
-    pruning = Pruning(this_trial(config) or (lambda task, accuracy: False))
-    inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
-    trainer = make_trainer(
-        config, run_dir, schedule, [recorder, progress, *giving_way, *inside, pruning], recording.logger
-    )
+    pruning = Pruning(search_trial(config) or (lambda task, accuracy: False))
+    callbacks: list[pl.Callback] = [recorder, progress]
+    if config.trainer.threads is None:
+        callbacks.append(throttle)
+    if config.get("diagnostics"):
+        callbacks += [Diagnostics(run_dir), OtherStatistics(run_dir)]
+    trainer = make_trainer(config, run_dir, schedule, [*callbacks, pruning], recording.logger)
     try:
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
     finally:
-        if recorder.rows:  # also of a run that is cut short
-            threads = {"fewest_threads": sharing.fewest}
+        if recorder.rows:  # also of a run that ends early
+            threads = {"fewest_threads": throttle.fewest}
             summary = {**summary, "n_tasks": scenario.n_tasks, **threads, **_results(learner, recorder)}
             epochs_per_task = None if schedule.joint else schedule.epochs_per_task
             write_result_files(run_dir, learner.matrix.compute(), recorder.rows, epochs_per_task, summary)
-    return {**summary, "status": "pruned" if pruning.pruned else "completed"}
+    return {**summary, "status": RunStatus.PRUNED if pruning.pruned else RunStatus.COMPLETED}
 
 
 def _epochs_done(checkpoint: Path | None) -> int | None:
-    """Epochs behind the last row that a checkpoint knows of; None where there is no checkpoint to go on from."""
+    """The epoch of the last row in a checkpoint, 0 without rows; None where there is no checkpoint to resume from."""
     if checkpoint is None:
         return None
     rows = read_checkpoint(checkpoint)["callbacks"][Recorder.__qualname__]["rows"]
@@ -138,12 +145,12 @@ def _epochs_done(checkpoint: Path | None) -> int | None:
 
 
 def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:
-    """What was measured, and what a reader has to know to compare it."""
+    """The results, and the conditions under which they may be compared."""
     norms = [*task_norms(learner.network)]
     per_task = any(norm.per_task for norm in norms)
     masked = isinstance(learner.criterion, TaskCrossEntropy)
-    # Population statistics are those of the task that is current, so they have to know it, unless there is but one: of
-    # the parts of a stream they need no more than the data at hand.
+    # Population statistics are taken on data of the current task, so they use its boundary, unless all parts of a
+    # stream share one test set.
     population = any(getattr(norm, "test_statistics", None) == "population" for norm in norms)
     population = population and learner.matrix.n_tested > 1
     plugins = learner.bridge is not None and learner.bridge.uses_boundary

@@ -182,6 +182,10 @@ def _batches_of_one(config: DictConfig) -> Iterator[str]:
         for size in sizes:
             if config[size] == 1:
                 yield f"{size}=1: has to be 2 or more, since model.norm=batch divides by the variance of a batch"
+        if _name(config.strategy) in ("agem", "gem"):  # what they remember of a task is a batch of its own
+            for size in ("patterns_per_experience", "sample_size"):
+                if config.strategy.get(size) == 1:
+                    yield f"strategy.{size}=1: has to be 2 or more, as model.norm=batch divides by the variance"
 
 
 def _wrong_m(config: DictConfig) -> Iterator[str]:

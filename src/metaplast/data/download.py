@@ -30,13 +30,12 @@ from typing import Protocol
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from metaplast.errors import UserError
-from metaplast.io import atomic_path
+from metaplast.io import acquire_lock, atomic_path
 
 PROBE_SECONDS = 4.0
 """How long a server may take to answer at all before its source is given up."""
@@ -300,12 +299,11 @@ def _place(name: str, sha256: str, folder: Path, target: Path) -> None:
 
 @contextmanager
 def _locked(target: Path, title: str) -> Iterator[None]:
-    lock = FileLock(target / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    lock = acquire_lock(target / ".lock")
+    if lock is None:
         log.info("Waiting for another process that fetches %s", title)
-        lock.acquire()
+        lock = acquire_lock(target / ".lock", timeout=-1)
+    assert lock is not None, "without a timeout it waits"
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from metaplast.runs.tables import matrices
@@ -28,7 +29,7 @@ def replay(rows: Sequence[Row], sink: Sink, epochs_per_task: int, n_tasks: int) 
     for row, R in zip(rows, matrices(rows, n_tasks), strict=True):
         sink.write(row)
         if row["epoch_in_task"] == epochs_per_task:
-            sink.after_task(int(row["task"]), R)
+            sink.after_task(int(row["task"]), torch.from_numpy(R))
 
 
 class NoRun:

@@ -24,6 +24,7 @@ from torch import Tensor
 from metaplast.errors import UserError
 from metaplast.loggers.base import NoRun
 from metaplast.metrics import average_accuracy, backward_transfer, forgetting
+from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, SUMMARY
 
 if TYPE_CHECKING:
     import wandb
@@ -117,7 +118,7 @@ FINISH_SECONDS = 20.0
 MODEL_SECONDS = 600.0
 """The same where the model is uploaded, too."""
 
-MODEL_FILES = ("checkpoints/last.ckpt", "config.yaml", "summary.json")
+MODEL_FILES = (LAST_CHECKPOINT, CONFIG, SUMMARY)
 """Files of a run directory that are its model, and say how it was made and how good it is."""
 
 

@@ -33,6 +33,8 @@ import yaml  # type: ignore[import-untyped]
 from metaplast.errors import UserError
 from metaplast.io import atomic_path
 from metaplast.runs.index import Run
+from metaplast.runs.paths import METRICS
+from metaplast.runs.status import RunStatus
 from metaplast.runs.tables import accuracies, read_metrics
 
 Record = Any
@@ -227,7 +229,7 @@ def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
 
 
 def _rows(run: Run) -> list[dict[str, float]]:
-    metrics = run.path / "metrics.csv"
+    metrics = run.path / METRICS
     return read_metrics(metrics) if metrics.exists() else []
 
 
@@ -256,7 +258,7 @@ def why_not(run: Run) -> str | None:
     recording = newest_recording(run.path)
     if recording is None:
         return "W&B did not record it"
-    if run.status == "running":
+    if run.status is RunStatus.RUNNING:
         return "still running"
     if not recording.parent.name.startswith(OFFLINE):
         return f"recorded online; if that was cut: wandb sync --include-online {recording.parent}"

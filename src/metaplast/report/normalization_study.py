@@ -5,13 +5,12 @@ code's present settings. Training with batch normalization never reads the stati
 `diagnostics=true` counts twice, once for batch and once for population statistics.
 """
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from metaplast.errors import UserError
@@ -20,7 +19,8 @@ from metaplast.metrics.continual import last_plasticity, plasticity, retention
 from metaplast.report.aggregate import numbers, over_seeds, percent, varying
 from metaplast.report.protocol import m_text
 from metaplast.runs.index import Run, natural_order
-from metaplast.runs.tables import read_matrix_csv, read_metrics
+from metaplast.runs.paths import DIAGNOSTICS, METRICS, alternate_matrix
+from metaplast.runs.tables import read_matrix_csv, read_metrics, to_csv
 
 REFERENCE = "reference"
 CHANGES = {
@@ -109,9 +109,9 @@ def inside(run_dir: Path) -> dict[str, float]:
     - `first_steps/LAYER`: the mean first step of a task over the mean last step of the task before; mean over tasks.
     - `flips/LAYER`: share of binary weights that changed sign from row to row of metrics.csv; mean over later tasks.
     """
-    if not (run_dir / "diagnostics.csv").is_file():
+    if not (run_dir / DIAGNOSTICS).is_file():
         return {}
-    rows = read_metrics(run_dir / "diagnostics.csv")
+    rows = read_metrics(run_dir / DIAGNOSTICS)
     if not rows:
         return {}
     ends = [
@@ -131,25 +131,23 @@ def inside(run_dir: Path) -> dict[str, float]:
             values[column] = _mean(
                 _ratio(start[column], end[f"last_steps/{name}"]) for end, start in zip(ends, starts[1:], strict=False)
             )
-    later = [row for row in read_metrics(run_dir / "metrics.csv") if row["task"] > 0]
+    later = [row for row in read_metrics(run_dir / METRICS) if row["task"] > 0]
     for column in later[0] if later else ():
         if column.startswith("flips/"):
             values[column] = _mean(row[column] for row in later)
     return values
 
 
-def to_csv(measured: Sequence[Measured]) -> str:
+def study_csv(measured: Sequence[Measured]) -> str:
     """Every number as a table: a row a setting; figures as mean and standard deviation over seeds; unknown is empty."""
     columns = list(dict.fromkeys(key for row in measured for key in row.inside))
     figures = [f"{name}{part}" for name in FIGURES for part in ("", "_sd")]
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow([*Setting._fields, "seeds", *figures, *columns])
+    rows: list[list[Any]] = [[*Setting._fields, "seeds", *figures, *columns]]
     for row in measured:
         spreads = [float(value) for name in FIGURES for value in (row.figures[name].mean, row.figures[name].sd)]
         values = [*spreads, *(row.inside.get(column, math.nan) for column in columns)]
-        writer.writerow([*row.setting, row.seeds, *("" if math.isnan(value) else repr(value) for value in values)])
-    return content.getvalue()
+        rows.append([*row.setting, row.seeds, *values])
+    return to_csv(rows)
 
 
 def to_markdown(measured: Sequence[Measured]) -> str:
@@ -243,9 +241,9 @@ def _matrices(run: Run) -> dict[str, Tensor]:
     """R of a run by the statistics of its tests: its own, and the other ones if they were measured as well."""
     matrices = {run.summary.get("test_statistics") or "–": numbers(run.summary["accuracy_matrix"])}
     for statistics in ("batch", "population"):
-        path = run.path / f"accuracy_matrix_{statistics}.csv"
+        path = run.path / alternate_matrix(statistics)
         if path.is_file():
-            matrices[statistics] = read_matrix_csv(path)
+            matrices[statistics] = torch.from_numpy(read_matrix_csv(path))
     return matrices
 
 

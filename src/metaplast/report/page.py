@@ -2,7 +2,7 @@
 
 The page of a sweep: one HTML file with its figures, settings and runs, that needs no network and no other file.
 
-`templates/sweep.html` lays it out, and takes in `sweep.css` and `sweep.js` beside it. Links lead to the files of the
+`templates/page.html` lays it out, and includes `page.css` and `page.js` beside it. Links lead to the files of the
 runs, by their place seen from the page.
 """
 
@@ -40,6 +40,7 @@ from metaplast.report.figures.sweep import (
 from metaplast.report.protocol import common, conditions, scores
 from metaplast.report.tables import SCORES, best, seconds
 from metaplast.runs.index import Run
+from metaplast.runs.paths import ACCURACY_CURVES_PNG, ACCURACY_MATRIX, ACCURACY_MATRIX_PNG, CONFIG, METRICS, SUMMARY
 
 INK = "#222222"
 STYLE: Any = {  # matplotlib types its settings by the name of each
@@ -106,12 +107,12 @@ FACTS = {
 }
 """Entries of summary.json that stand at the head of the page where all runs agree, and what they are called there."""
 FILES = (
-    "accuracy_curves.png",
-    "accuracy_matrix.png",
-    "accuracy_matrix.csv",
-    "metrics.csv",
-    "config.yaml",
-    "summary.json",
+    ACCURACY_CURVES_PNG,
+    ACCURACY_MATRIX_PNG,
+    ACCURACY_MATRIX,
+    METRICS,
+    CONFIG,
+    SUMMARY,
 )
 """Files of a run that the page links to."""
 UNMEASURED = dict.fromkeys(SCORES)
@@ -126,7 +127,7 @@ def write_page(target: Path, sweep: Sweep, title: str) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("sweep.html").render(page_content(target.parent, sweep, title))
+    page = environment.get_template("page.html").render(page_content(target.parent, sweep, title))
     write_text(target, page)
 
 

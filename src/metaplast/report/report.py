@@ -19,7 +19,15 @@ from metaplast.errors import UserError
 from metaplast.metrics.continual import figures
 from metaplast.report.figures.curves import write_curves_figure
 from metaplast.report.figures.matrix import write_matrix_figure
-from metaplast.runs.index import Run, find_runs, held
+from metaplast.runs.index import Run, find_runs, is_locked
+from metaplast.runs.paths import (
+    ACCURACY_CURVES_PNG,
+    ACCURACY_MATRIX,
+    ACCURACY_MATRIX_PNG,
+    METRICS,
+    SWEEP_CSV,
+    SWEEP_PAGE,
+)
 from metaplast.runs.tables import accuracies, matrices, n_trained, read_baseline, read_metrics, write_matrix_csv
 
 
@@ -39,15 +47,11 @@ def write_result_files(
         epochs_per_task: what parts the tasks; None where all are trained at once.
         summary: what summary.json holds, of which the name of the run and the four figures are shown.
     """
-    write_matrix_csv(run_dir / "accuracy_matrix.csv", R)
-    write_matrix_figure(run_dir / "accuracy_matrix.png", R, summary)
+    write_matrix_csv(run_dir / ACCURACY_MATRIX, R.numpy())
+    write_matrix_figure(run_dir / ACCURACY_MATRIX_PNG, R, summary)
     ends = [] if epochs_per_task is None else [epochs_per_task * (j + 1) for j in range(len(R))]
     curves = torch.tensor([accuracies(row) for row in rows])
-    write_curves_figure(run_dir / "accuracy_curves.png", [row["epoch"] for row in rows], curves, ends, summary)
-
-
-CUT = ("failed", "interrupted", "killed", "lost")
-"""How a run stands that began and will not end, unless it is resumed."""
+    write_curves_figure(run_dir / ACCURACY_CURVES_PNG, [row["epoch"] for row in rows], curves, ends, summary)
 
 
 def lacks_results(run: Run) -> bool:
@@ -55,8 +59,8 @@ def lacks_results(run: Run) -> bool:
 
     Raises UserError where its metrics.csv cannot be read.
     """
-    metrics, matrix = run.path / "metrics.csv", run.path / "accuracy_matrix.csv"
-    if run.status not in CUT or not metrics.exists() or held(run.path):
+    metrics, matrix = run.path / METRICS, run.path / ACCURACY_MATRIX
+    if not run.status.is_broken_off or not metrics.exists() or is_locked(run.path):
         return False
     if matrix.exists() and matrix.stat().st_mtime_ns >= metrics.stat().st_mtime_ns:
         return False
@@ -73,7 +77,7 @@ def rebuild_results(run: Run) -> dict[str, Any]:
     Raises:
         UserError: if its files cannot be read, do not say what was run, or hold no measured epoch.
     """
-    source = run.path / "metrics.csv"
+    source = run.path / METRICS
     rows, before = read_metrics(source), read_baseline(source)
     config: dict[str, Any] = yaml.safe_load(run.config) or {}
     if not {"scenario", "strategy", "epochs_per_task"} <= config.keys() or "strategy" not in run.summary:
@@ -81,7 +85,8 @@ def rebuild_results(run: Run) -> dict[str, Any]:
     if not rows or not accuracies(rows[0]) or "task" not in rows[0]:
         raise UserError(f"{source} holds no accuracies of a task")
     n_tested, last_task = len(accuracies(rows[0])), int(rows[-1]["task"])
-    *_, R = matrices(rows, max(n_trained(config, n_tested), last_task + 1))
+    *_, last = matrices(rows, max(n_trained(config, n_tested), last_task + 1))
+    R = torch.from_numpy(last)
     baseline = torch.tensor([torch.nan] * n_tested if before is None else before, dtype=torch.float64)
     results = figures(R, baseline)
     joint = config["strategy"].get("stream") == "joint"
@@ -125,9 +130,9 @@ def report_sweep(directories: Sequence[Path], out: Path | None = None, console: 
         except (UserError, OSError) as error:  # of one run; the others are reported all the same
             console.print(f"{run.path}: its pictures cannot be made: {error}", markup=False, soft_wrap=True)
     print_sweep(sweep, console)
-    page = folder / "sweep.html"
+    page = folder / SWEEP_PAGE
     try:
-        write_sweep_csv(folder / "sweep.csv", sweep)
+        write_sweep_csv(folder / SWEEP_CSV, sweep)
         write_figures(folder, sweep)
         try:
             write_experiment_figures(folder, sweep)

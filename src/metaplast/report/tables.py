@@ -3,8 +3,6 @@
 accuracy_table.csv and .md: the accuracy on each task at the end, a row for every setting (the paper's Table 1).
 """
 
-import csv
-import io
 import json
 import math
 import os
@@ -20,6 +18,7 @@ from metaplast.io import write_text
 from metaplast.report.aggregate import Setting, Spread, Sweep, percent, text
 from metaplast.report.protocol import common
 from metaplast.runs.index import Run
+from metaplast.runs.tables import to_csv
 
 SCORES = {
     "average_accuracy": ("average accuracy, %", "↑"),
@@ -48,11 +47,9 @@ def write_sweep_csv(target: Path, sweep: Sweep) -> None:
     """
     rows = [_row(run, target.parent, sweep) for run in sweep.runs]
     columns = list(dict.fromkeys(column for row in rows for column in row if column != "overrides"))
-    content = io.StringIO()
-    writer = csv.DictWriter(content, [*columns, "overrides"], restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({column: _field(value) for column, value in row.items()} for row in rows)
-    write_text(target, content.getvalue())
+    columns.append("overrides")
+    fields = ([_field(row.get(column)) for column in columns] for row in rows)
+    write_text(target, to_csv([columns, *fields]))
 
 
 def print_sweep(sweep: Sweep, console: Console | None = None) -> None:
@@ -91,10 +88,8 @@ def _row(run: Run, folder: Path, sweep: Sweep) -> dict[str, Any]:
     return {**head, **said, **rest, "overrides": run.overrides}
 
 
-def _field(value: Any) -> str:
-    if value is None:
-        return ""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | bool) else str(value)
+def _field(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else value
 
 
 def _table(sweep: Sweep, say: Callable[[str], str]) -> Table:
@@ -171,20 +166,14 @@ def markdown_table(settings: list[Setting]) -> str:
 
 
 def _csv(settings: list[Setting]) -> str:
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(["setting", "task", "mean", "sd", "seeds"])
+    rows: list[list[Any]] = [["setting", "task", "mean", "sd", "seeds"]]
     for setting in settings:
         for task, spread in [*enumerate(_tasks(setting)), ("average", setting.over_seeds("average_accuracy"))]:
-            writer.writerow([setting.label, task, *_digits(spread), spread.n])
-    return content.getvalue()
+            rows.append([setting.label, task, float(spread.mean), float(spread.sd), spread.n])
+    return to_csv(rows)
 
 
 def _tasks(setting: Setting) -> list[Spread]:
     """The last row of the accuracy matrix, over seeds, task by task."""
     matrix = setting.over_seeds("accuracy_matrix")
     return [Spread(mean, sd, matrix.n) for mean, sd in zip(matrix.mean[-1], matrix.sd[-1], strict=True)]
-
-
-def _digits(spread: Spread) -> Iterator[str]:
-    return ("" if math.isnan(float(value)) else repr(float(value)) for value in (spread.mean, spread.sd))

@@ -20,6 +20,8 @@ from metaplast.reproduction.claims import Claim
 from metaplast.reproduction.judges import Finding
 from metaplast.runs.index import find_runs
 from metaplast.runs.journal import Journal
+from metaplast.runs.paths import SUMMARY
+from metaplast.runs.status import RunStatus
 
 SIZES = {"cpu": "CPU size", "paper": "the paper's size"}
 NO_MATTER = ("hydra.", "hydra/", "trainer", "logger", "data_dir=", "resume=", "budget=")
@@ -60,7 +62,7 @@ def is_complete(claim: Claim, folder: Path) -> bool:
     if claim.rows is not None:
         return (folder / claim.rows[0]).is_file()
     jobs = Journal(folder).jobs()
-    return bool(jobs) and all(job.status == "completed" for job in jobs)
+    return bool(jobs) and all(job.status is RunStatus.COMPLETED for job in jobs)
 
 
 def measure(claim: Claim, folders: Mapping[str, Path]) -> Row:
@@ -218,7 +220,7 @@ def _conditions(sweep: Sweep) -> str:
 
 def _conditions_of_numbers(numbers: Sequence[Mapping[str, Any]], folder: Path) -> str:
     """The same of the runs that a script took its numbers from, if any; else the seeds that it names itself."""
-    if any(folder.rglob("summary.json")):
+    if any(folder.rglob(SUMMARY)):
         return _conditions(make_sweep(find_runs([folder])))
     seeds = [str(row["seed"]) for row in numbers if "seed" in row]
     return f"(Seeds: {', '.join(seeds)}; no network is trained.)" if seeds else ""

@@ -1,4 +1,4 @@
-"""The directory of a run: taken by one run alone, and held by one process at a time."""
+"""Reserves the directory of a run, locks it for one process, and reads the configuration to resume from."""
 
 import itertools
 from collections.abc import Iterator
@@ -9,16 +9,22 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.errors import UserError
+from metaplast.io import acquire_lock
+from metaplast.runs.paths import ANY_LAST_CHECKPOINT, CONFIG, LOCK
+from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import read_summary
 
-LOCK = ".lock"
 
+def create_run_dir(wanted: Path, key: str, named: bool) -> Path:
+    """Create and return a directory that no other run has: `wanted`, or `wanted`-1, -2, … where that is not empty.
 
-def claim(wanted: Path, key: str, named: bool) -> Path:
-    """Make and return a directory that no other run has: `wanted`, or `wanted`-1, -2, … where that is taken.
+    Args:
+        wanted: the directory to create.
+        key: the setting that says it, for errors.
+        named: whether the user typed it; then no other directory takes its place.
 
-    A directory that the user `named`, by the setting `key`, has no substitute: UserError if it holds anything, and
-    wherever a directory cannot be made.
+    Raises:
+        UserError: if a `named` directory is not empty, or if a directory cannot be created.
     """
     candidates = (wanted if n == 0 else wanted.with_name(f"{wanted.name}-{n}") for n in itertools.count())
     try:
@@ -28,39 +34,58 @@ def claim(wanted: Path, key: str, named: bool) -> Path:
             if named:
                 break
     except OSError as error:
-        raise UserError(f"{key}={wanted}: cannot be made: {error.strerror}") from error
-    going_on = f", or go on with the run in it by resume={wanted}" if (wanted / "config.yaml").exists() else ""
-    raise UserError(f"{key}={wanted}: is not empty; give another name{going_on}")
+        raise UserError(f"{key}={wanted}: expected a directory that can be created, got: {error.strerror}") from error
+    resume = f", or resume the run in it with resume={wanted}" if (wanted / CONFIG).exists() else ""
+    raise UserError(f"{key}={wanted}: expected an empty directory, got one with files; give another name{resume}")
+
+
+def check_not_finished(run_dir: Path) -> None:
+    """Raise UserError where a new run would overwrite results: those of a finished run, or of one to resume.
+
+    A run that broke off before its first checkpoint has nothing to lose and may start again in its directory.
+    """
+    status = read_summary(run_dir).get("status")
+    if status in (RunStatus.COMPLETED, RunStatus.PRUNED):
+        raise UserError(f"run_dir={run_dir}: expected a directory without results, got a {status} run; give another")
+    if has_checkpoint(run_dir):
+        raise UserError(
+            f"run_dir={run_dir}: expected a directory without results, got a run with a checkpoint; "
+            f"give another, or resume it with resume={run_dir}"
+        )
 
 
 def has_checkpoint(run_dir: Path) -> bool:
-    """Tell whether the run in `run_dir` left something to go on from: its last checkpoint or the one before."""
-    return any((run_dir / "checkpoints").glob("last*.ckpt"))
+    """Whether the run in `run_dir` left its last checkpoint, or the one before, to resume from."""
+    return any(run_dir.glob(ANY_LAST_CHECKPOINT))
 
 
 def saved_config(run_dir: Path, resume: str) -> DictConfig:
-    """Read the configuration of the run, once it is known that there is something to go on with."""
+    """Read the configuration of the run to resume.
+
+    Raises:
+        UserError: if there is no such run, it is completed, it has no checkpoint, or its config.yaml cannot be read.
+    """
     if not run_dir.is_dir():
         raise UserError(f"resume={resume}: there is no such directory; give the directory of a run")
-    if not (run_dir / "config.yaml").is_file():
-        runs = sorted(str(path.parent) for path in run_dir.glob("*/config.yaml"))
+    if not (run_dir / CONFIG).is_file():
+        runs = sorted(str(path.parent) for path in run_dir.glob(f"*/{CONFIG}"))
         hint = f"; one below it is {runs[0]}" if runs else ""
-        raise UserError(f"resume={resume}: is not the directory of a run, since it holds no config.yaml{hint}")
-    if read_summary(run_dir).get("status") == "completed":
+        raise UserError(f"resume={resume}: is not the directory of a run, since it holds no {CONFIG}{hint}")
+    if read_summary(run_dir).get("status") == RunStatus.COMPLETED:
         raise UserError(f"resume={resume}: this run is complete, so that nothing is left to do")
     if not has_checkpoint(run_dir):
         raise UserError(f"resume={resume}: there is no checkpoint (checkpoints/last.ckpt); start the run again")
     try:
-        saved = OmegaConf.load(run_dir / "config.yaml")
+        saved = OmegaConf.load(run_dir / CONFIG)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"resume={resume}: its config.yaml cannot be read: {' '.join(str(error).split())}") from error
+        raise UserError(f"resume={resume}: its {CONFIG} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(saved, DictConfig):
-        raise UserError(f"resume={resume}: its config.yaml holds no settings")
+        raise UserError(f"resume={resume}: its {CONFIG} holds no settings")
     return saved
 
 
 def _take(directory: Path) -> bool:
-    """Make `directory` and mark it as taken, in one step that only one of several processes can do."""
+    """Create `directory` and reserve it; atomic, so that only one of several processes succeeds."""
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
         return False
@@ -72,15 +97,15 @@ def _take(directory: Path) -> bool:
 
 
 @contextmanager
-def occupied(run_dir: Path, patience: float = 0) -> Iterator[None]:
-    """Hold the lock of `run_dir`, so that no other process runs there; UserError if one does for `patience` seconds."""
-    from filelock import FileLock, Timeout
+def lock_run_dir(run_dir: Path, timeout: float = 0) -> Iterator[None]:
+    """Hold the lock of `run_dir`, so that no other process runs there.
 
-    lock = FileLock(run_dir / LOCK)
-    try:
-        lock.acquire(timeout=patience)
-    except Timeout:
-        raise UserError(f"{run_dir}: another process is running there; wait for it, or end it first") from None
+    Raises:
+        UserError: if another process still holds it after `timeout` seconds.
+    """
+    lock = acquire_lock(run_dir / LOCK, timeout)
+    if lock is None:
+        raise UserError(f"{run_dir}: another process is running there; wait for it, or end it first")
     try:
         yield
     finally:

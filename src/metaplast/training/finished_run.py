@@ -9,6 +9,7 @@ from torch import nn
 
 from metaplast.config.instantiate import build
 from metaplast.errors import UserError
+from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT
 from metaplast.scenarios import Scenario
 from metaplast.training.checkpoint import read_checkpoint
 from metaplast.training.trainer import build_network, select_tasks
@@ -33,7 +34,7 @@ def load_finished_run(run_dir: Path, data_dir: Path | None = None) -> FinishedRu
     `data_dir` is where the data are, if not where they were. Raises UserError where the directory holds no run, no
     whole checkpoint, or a configuration that builds another network.
     """
-    path = run_dir / "config.yaml"
+    path = run_dir / CONFIG
     if not path.is_file():
         raise UserError(f"{run_dir}: is not the directory of a run, since it holds no config.yaml")
     try:
@@ -42,7 +43,7 @@ def load_finished_run(run_dir: Path, data_dir: Path | None = None) -> FinishedRu
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(config, DictConfig) or not {"model", "scenario", "strategy"} <= set(config):
         raise UserError(f"{path}: holds no model, scenario and strategy, as the configuration of a run does")
-    state = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")["state_dict"]
+    state = read_checkpoint(run_dir / LAST_CHECKPOINT)["state_dict"]
     whole = build(config.scenario, seed=config.seed, data_dir=str(data_dir or config.data_dir))
     network = build_network(config, whole)
     tensors = {key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)}

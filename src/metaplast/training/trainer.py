@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.plugins.environments import LightningEnvironment
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
 from metaplast.config.instantiate import build
 from metaplast.errors import UserError
+from metaplast.runs.paths import LAST_CHECKPOINT
 from metaplast.scenarios import Scenario, first_tasks, hold_out
 from metaplast.system import default_threads, keep_freed_memory
 from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO
@@ -26,9 +27,6 @@ from metaplast.training.task_schedule import Schedule
 
 if TYPE_CHECKING:
     from metaplast.strategies.bridge import Bridge
-
-CHECKPOINT = Path("checkpoints") / "last.ckpt"
-"""Where a run keeps its last state, below its directory."""
 
 _NOTHING = nullcontext()
 
@@ -67,7 +65,7 @@ def configure_runtime(trainer: DictConfig) -> None:
 
     `trainer` is that section of the configuration.
     """
-    rank_zero_only.rank = 0  # where a cluster has numbered this process otherwise
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]  # where a cluster has numbered this process otherwise
     torch.set_num_threads(trainer.threads or default_threads())
     keep_freed_memory()
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # advertisements and a line for each device
@@ -97,7 +95,7 @@ def make_trainer(
         # Every task is tested before any training, for the baseline of forward transfer; a resumed run has it already.
         num_sanity_val_steps=-1 if config.resume is None else 0,
         reload_dataloaders_every_n_epochs=1,
-        callbacks=[*callbacks, *([LastCheckpoint(run_dir / CHECKPOINT, every)] if every else [])],
+        callbacks=[*callbacks, *([LastCheckpoint(run_dir / LAST_CHECKPOINT, every)] if every else [])],
         # One process on one device, whatever a cluster's environment variables tell Lightning about others.
         plugins=[SafeCheckpointIO(), OneProcess()],
         profiler=NoProfiler(),

@@ -15,8 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 from torch import Tensor
 
-from metaplast.report import make_curves_figure, write_curves_figure
-from metaplast.report.figures.curves import mean_of_seen, spread
+from metaplast.report.figures.curves import make_curves_figure, mean_of_seen, spread, write_curves_figure
 
 VALUES = st.lists(st.floats(0, 100), min_size=1, max_size=21)
 NAN = math.nan

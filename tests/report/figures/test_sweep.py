@@ -19,6 +19,7 @@ from metaplast.report.figures.sweep import (
     write_figures,
 )
 from metaplast.runs.index import Run, Value, find_runs
+from metaplast.runs.status import RunStatus
 
 LayRun = Callable[..., Path]
 
@@ -31,7 +32,9 @@ def ax() -> Axes:
 def run(accuracy: float, **settings: Value) -> Run:
     """A completed run with these settings."""
     named = {key.replace("__", "."): value for key, value in settings.items()}
-    return Run(Path("r"), "completed", None, {"average_accuracy": accuracy, "accuracy_matrix": [[accuracy]]}, named, "")
+    return Run(
+        Path("r"), RunStatus.COMPLETED, None, {"average_accuracy": accuracy, "accuracy_matrix": [[accuracy]]}, named, ""
+    )
 
 
 def lines(ax: Axes) -> Mapping[str, list[tuple[float, float]]]:

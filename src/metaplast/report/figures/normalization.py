@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from metaplast.io import write_text
 from metaplast.report.aggregate import Sweep
 from metaplast.report.figures.style import save_figure, tidy
-from metaplast.report.normalization_study import Measured, study, to_csv, to_markdown
+from metaplast.report.normalization_study import Measured, study, study_csv, to_markdown
 
 _COLOURS = (
     "#2b2d33",
@@ -101,6 +101,6 @@ def write_normalization(folder: Path, sweep: Sweep) -> list[Path]:
     if not measured:
         return []
     table, text, picture = (folder / f"normalization.{suffix}" for suffix in ("csv", "md", "png"))
-    write_text(table, to_csv(measured))
+    write_text(table, study_csv(measured))
     write_text(text, to_markdown(measured))
     return [table, text, save_figure(picture, draw_normalization(measured))]

@@ -36,6 +36,7 @@ from metaplast.report.figures.style import save_figure, tidy
 from metaplast.report.figures.sweep import BAND, COLOURS, MARKERS, draw_setting_curves, setting_curves
 from metaplast.report.tables import write_accuracy_table
 from metaplast.runs.index import Run
+from metaplast.runs.paths import HIDDEN_WEIGHTS, HIDDEN_WEIGHTS_PNG
 from metaplast.runs.tables import read_histograms
 
 
@@ -55,7 +56,6 @@ def write_tasks_by_m(folder: Path, sweep: Sweep) -> list[Path]:
     return [save_figure(folder / "tasks_by_m.png", figure)]
 
 
-FILE = "hidden_weights.npz"
 Histograms = Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -63,10 +63,11 @@ def write_hidden_weights(folder: Path, sweep: Sweep) -> list[Path]:
     """Draw a row of layers for every setting of `sweep`, each from the first of its runs that has histograms."""
     rows = {}
     for setting in sweep.settings:
-        having = [run.path / FILE for run in setting.completed if (run.path / FILE).exists()]
+        paths = [run.path / HIDDEN_WEIGHTS for run in setting.completed]
+        having = [path for path in paths if path.exists()]
         if having:
             rows[setting.label] = read_histograms(having[0])
-    return [write_histograms_figure(folder / "hidden_weights.png", rows)] if rows else []
+    return [write_histograms_figure(folder / HIDDEN_WEIGHTS_PNG, rows)] if rows else []
 
 
 def write_histograms_figure(target: Path, rows: Mapping[str, Histograms]) -> Path:

@@ -3,8 +3,6 @@
 How far a choice of m, made on the first tasks, was from the best one: a table and a picture.
 """
 
-import csv
-import io
 import json
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
@@ -18,6 +16,7 @@ from matplotlib.figure import Figure
 from metaplast.io import write_text
 from metaplast.report.figures.style import save_figure, tidy
 from metaplast.runs.index import natural_order
+from metaplast.runs.tables import to_csv
 
 COMPLETED, PRUNED = "#0072b2", "#8a8a8a"
 PANEL = 3.4
@@ -115,20 +114,12 @@ def gap(tried: Sequence[Tried]) -> tuple[Tried, float]:
 
 def write_hindsight_csv(target: Path, tried: Sequence[Tried]) -> None:
     """Write a row for each one tried to `target`, atomically; accuracies are fractions with all their digits."""
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(Tried._fields)
-    for one in tried:
-        writer.writerow([one.settings, json.dumps(one.m), *one[2:4], json.dumps(one.chosen)])
-    write_text(target, content.getvalue())
+    rows = ([one.settings, json.dumps(one.m), *one[2:4], json.dumps(one.chosen)] for one in tried)
+    write_text(target, to_csv([Tried._fields, *rows]))
 
 
 def write_hindsight_figure(target: Path, tried: Sequence[Tried], n_tasks: int) -> None:
     """Draw both accuracies against m, the mean over combinations and a faint dot each, and what was chosen."""
-    from matplotlib.figure import Figure  # the rest of this file does without
-
-    from metaplast.report.figures.style import save_figure, tidy
-
     names = list(dict.fromkeys(json.dumps(one.m) for one in tried))
     combinations = list(dict.fromkeys(one.settings for one in tried))
     x = list(range(len(names)))

@@ -23,7 +23,8 @@ from metaplast.report.aggregate import Setting, Spread, Sweep, numbers, over_see
 from metaplast.report.figures.curves import draw_curves, mean_of_seen, task_starts
 from metaplast.report.figures.style import save_figure, tidy
 from metaplast.runs.index import Run
-from metaplast.runs.tables import read_metrics
+from metaplast.runs.paths import METRICS, SWEEP_CURVES_PNG, SWEEP_MATRICES_PNG, SWEEP_SCORES_PNG
+from metaplast.runs.tables import accuracies, read_metrics
 
 SCORE_AXES = {"average_accuracy": "average accuracy, %", "forgetting": "forgetting, points"}
 """The scores that are drawn, by their key in summary.json, and the name of their axis."""
@@ -111,9 +112,9 @@ def write_figures(folder: Path, sweep: Sweep) -> list[Path]:
     for ax, key in zip(scores.subplots(1, len(SCORE_AXES)), SCORE_AXES, strict=True):
         draw_score(ax, sweep, key)
     figures = {
-        "sweep_scores.png": scores,
-        "sweep_curves.png": _grid(settings, draw_setting_curves, CURVES_SIZE),
-        "sweep_matrices.png": _grid(settings, draw_setting_matrix, matrix_size(settings)),
+        SWEEP_SCORES_PNG: scores,
+        SWEEP_CURVES_PNG: _grid(settings, draw_setting_curves, CURVES_SIZE),
+        SWEEP_MATRICES_PNG: _grid(settings, draw_setting_matrix, matrix_size(settings)),
     }
     return [save_figure(folder / name, figure) for name, figure in figures.items()]
 
@@ -259,11 +260,10 @@ def _percents(setting: Setting, key: str) -> list[float]:
 def _curves(run: Run) -> dict[float, Tensor]:
     """Accuracies (T,) of a run by epoch; empty where its metrics.csv is gone or broken."""
     try:
-        rows = read_metrics(run.path / "metrics.csv")
+        rows = read_metrics(run.path / METRICS)
     except UserError:
         return {}
-    tasks = sum(column.startswith("accuracy/task_") for column in rows[0]) if rows else 0
-    return {row["epoch"]: numbers([row[f"accuracy/task_{j}"] for j in range(tasks)]) for row in rows}
+    return {row["epoch"]: torch.tensor(accuracies(row), dtype=torch.float64) for row in rows}
 
 
 def _task_ends(run: Run) -> list[float]:

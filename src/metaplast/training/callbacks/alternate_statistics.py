@@ -13,7 +13,8 @@ import torch
 from metaplast.metrics import AccuracyMatrix
 from metaplast.nn import BatchNorm
 from metaplast.nn.normalization import Statistics
-from metaplast.report import write_matrix_csv
+from metaplast.runs.paths import alternate_matrix
+from metaplast.runs.tables import write_matrix_csv
 from metaplast.training.datamodule import StreamDataModule
 from metaplast.training.learner import Learner
 
@@ -54,7 +55,7 @@ class OtherStatistics(pl.Callback):
             return
         self._test(trainer, learner, norms, OTHER[statistics])
         assert self._matrix is not None, "tests are made while training"
-        write_matrix_csv(self.folder / f"accuracy_matrix_{OTHER[statistics]}.csv", self._matrix.compute())
+        write_matrix_csv(self.folder / alternate_matrix(OTHER[statistics]), self._matrix.compute().numpy())
 
     @torch.no_grad()
     def _test(self, trainer: pl.Trainer, learner: Learner, norms: list[BatchNorm], statistics: Statistics) -> None:

@@ -17,9 +17,9 @@ from metaplast.loggers.csv import MetricsFile
 from metaplast.metrics import positive_signs
 from metaplast.nn import SignActivation, hidden_weights
 from metaplast.optim.consolidation import CONSOLIDATIONS
+from metaplast.runs.paths import DIAGNOSTICS
 from metaplast.training.learner import Learner
 
-FILE = "diagnostics.csv"
 FIRST_STEPS = 10
 """Steps of a task that count as its first."""
 LAST_STEPS = 100
@@ -76,7 +76,7 @@ class Diagnostics(pl.Callback):
         """Go on with the file of a resumed run, and listen to the network."""
         learner = cast(Learner, pl_module)
         network = learner.network
-        self._file = MetricsFile(self.folder / FILE, trainer.current_epoch)
+        self._file = MetricsFile(self.folder / DIAGNOSTICS, trainer.current_epoch)
         self._hidden = hidden_weights(network)
         activations = [name for name, module in network.named_modules() if isinstance(module, SignActivation)]
         columns = [f"window/{name}" for name in activations] + ["logits_std"]

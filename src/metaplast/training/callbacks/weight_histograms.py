@@ -8,7 +8,8 @@ from torch import Tensor
 
 from metaplast.io import atomic_path
 from metaplast.metrics.histogram import weight_histogram
-from metaplast.report.figures.paper import FILE, write_histograms_figure
+from metaplast.report.figures.paper import write_histograms_figure
+from metaplast.runs.paths import HIDDEN_WEIGHTS
 from metaplast.runs.tables import read_histograms
 
 
@@ -30,7 +31,7 @@ class WeightHistograms:
         """Write the files anew, with a row for `task`; nothing for a network without binary layers."""
         if not self.weights:
             return
-        path = self.folder / FILE
+        path = self.folder / HIDDEN_WEIGHTS
         rows = read_histograms(path) if path.exists() else {}
         for name, hidden in self.weights.items():
             for part, values in weight_histogram(hidden)._asdict().items():
