@@ -197,3 +197,57 @@ def test_omp_num_threads_is_the_number_of_threads_unless_the_configuration_has_o
         monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert default_threads() == expected
     assert threads_per_job(OmegaConf.create({"n_jobs": 2})) == in_a_job
+
+
+HOME = """
+import getpass, os, sys
+from pathlib import Path
+from metaplast.system import ensure_home
+if len(sys.argv) > 1: os.setuid(int(sys.argv[1]))
+ensure_home()
+(Path.home() / ".avalanche").mkdir(exist_ok=True)
+print(getpass.getuser(), Path.home(), os.environ.get("NETRC"))
+"""
+
+
+def home(environment: dict[str, str], *arguments: str) -> tuple[str, Path, str, str]:
+    """User, home, NETRC and warning of a process with these variables."""
+    kept = {key: value for key, value in os.environ.items() if key not in ("HOME", "LOGNAME", "USER", "NETRC")}
+    command = [sys.executable, "-c", HOME, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, env={**kept, **environment})
+    user, folder, netrc = ended.stdout.split()
+    return user, Path(folder), netrc, ended.stderr
+
+
+def test_a_home_that_works_is_left_alone(tmp_path: Path) -> None:
+    assert home({"HOME": str(tmp_path), "LOGNAME": "me"}) == ("me", tmp_path, "None", "")
+    assert [path.name for path in tmp_path.iterdir()] == [".avalanche"]
+
+
+@pytest.mark.parametrize("kind", ["/proc", "/nowhere/at/all", "a file", "read-only"])
+def test_a_home_that_cannot_be_written_to_is_replaced_for_the_time_of_the_run(kind: str, tmp_path: Path) -> None:
+    if kind == "a file":
+        (tmp_path / kind).touch()
+    elif kind == "read-only":
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / ".netrc").touch()
+        (tmp_path / kind).chmod(0o555)
+    folder = kind if kind.startswith("/") else str(tmp_path / kind)
+    root_may_write = kind == "read-only" and os.getuid() == 0
+    if root_may_write:
+        tmp_path.chmod(0o755)
+        pytest.skip("root writes to it")
+    user, replacement, netrc, warning = home({"HOME": folder, "LOGNAME": "me"})
+    assert user == "me"
+    assert f"the home folder {folder} is not writable" in warning
+    assert str(replacement) in warning
+    assert not replacement.exists()
+    assert netrc == (f"{folder}/.netrc" if kind == "read-only" else "None")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_a_user_whom_the_system_does_not_know_has_a_name_and_a_home() -> None:
+    user, replacement, _, warning = home({}, "54321")
+    assert user == "54321"
+    assert "is not writable" in warning
+    assert not replacement.exists()

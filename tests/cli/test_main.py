@@ -100,13 +100,31 @@ REFUSED: list[tuple[str, str]] = [
     ("-m nope=1,2", r"^nope=1: there is no setting nope"),
     ("-m m=1 hydra.sweep.subdir=x seed=0,1", r"^hydra.sweep.subdir=x: two jobs"),
     ("-m m=interval(0,1)", r"INTERVAL"),
-    ("-m seed=range(0,0)", r"^-m seed=range\(0,0\).*: makes no job, since something in it is an empty range"),
+    ("-m seed=range(0,0)", r"^-m seed=range\(0,0\).*: makes no job, since one of its ranges is empty"),
     ("hparams=first_tasks hydra.sweep.subdir=x", r"^hydra.sweep.subdir=x: not supported together with hparams_search"),
     ("-m resume=somewhere", r"^resume=somewhere: .*without -m"),
     ("resume=true", r"^resume=true: resumes a sweep.*-m"),
     ("-m resume=true m=0,1", r"^resume=true: no sweep in outputs/multirun was started with m=0,1"),
     ("-m resume=true m=0,1 hydra.sweep.dir=x", r"^resume=true: there is no sweep in hydra.sweep.dir=x"),
-    # where to write, and what to go on with
+    ("-m m=0,1 hydra.sweep.subdir=../${hydra.job.num}", r"^hydra.sweep.subdir=../0: expected a path inside the sweep"),
+    ("-m m=0,1 hydra.sweep.subdir=/tmp/${hydra.job.num}", r"^hydra.sweep.subdir=/tmp/0: expected a path inside"),
+    ("-m m=0,1 hydra.sweep.subdir=jobs/${hydra.job.num}", r"^hydra.sweep.subdir=jobs/0: expected a path inside"),
+    ("-m m=0,1 hydra.sweep.subdir=.", r"^hydra.sweep.subdir=.: expected a path inside"),
+    (f"-m m=0,1 hydra.sweep.subdir=${{m}}{'x' * 300}", r"^hydra.sweep.subdir=0x+…: .* at most 255 bytes, got 301"),
+    (f"-m m=0,1 hydra.sweep.subdir=a/${{m}}{'é' * 150}/b", r"^hydra.sweep.subdir=0é+…: .* at most 255 bytes, got 301"),
+    (f"-m m=0,1 data_dir={'x' * 240} hydra.sweep.subdir=${{hydra.job.override_dirname}}", r"at most 255 bytes, got 26"),
+    (f"-m m=0,1 hydra.sweep.subdir={'/'.join(20 * ['x' * 250])}/${{m}}", r"^hydra.sweep.subdir=x+…: its path has 5"),
+    ("strategy=agem strategy.patterns_per_experience=1", r"^strategy.patterns_per_experience=1: .*variance"),
+    ("strategy=agem strategy.sample_size=1", r"^strategy.sample_size=1: .*variance"),
+    ("strategy=gem strategy.patterns_per_experience=1", r"^strategy.patterns_per_experience=1: .*variance"),
+    ("strategy=gem model=bcnn strategy.patterns_per_experience=1", r"^strategy.patterns_per_experience=1: .*variance"),
+    # where the data are, where to write, and what to resume
+    ("data_dir=/proc/nope", r"^data_dir=/proc/nope: expected a directory that exists or can be made \(.*\)"),
+    ("data_dir=/proc/nope/deeper/still", r"^data_dir=/proc/nope/deeper/still: expected a directory"),
+    ("data_dir=/proc/version", r"^data_dir=/proc/version: expected .*/proc/version is no directory"),
+    ("data_dir=/proc/version/x", r"^data_dir=/proc/version/x: expected .*/proc/version is no directory"),
+    (f"data_dir={'x' * 300}", r"^data_dir=x+: expected"),
+    ("-m data_dir=data,/proc/nope", r"^data_dir=/proc/nope: expected"),
     ("hydra.run.dir=null", r"^hydra.run.dir=null: "),
     ("hydra.run.dir=/proc/version/x", r"^hydra.run.dir=/proc/version/x: expected a directory that can be created"),
     ("hydra.run.dir=${nope}", r"^hydra.run.dir=\${nope}: .*not found"),
@@ -203,6 +221,21 @@ def test_the_plain_command_reaches_the_run_with_its_settings_and_a_directory_of_
 def test_settings_of_ones_own_reach_the_target(answer: Answers) -> None:
     answered = answer("+strategy.strength=3", "+logger.colour=red")
     assert answered.runs[0][0]["strategy"]["strength"] == 3
+
+
+def test_a_run_says_what_it_is_before_anything_heavy_is_imported(
+    start: Callable[..., subprocess.Popen[str]], conf: Path
+) -> None:
+    program = PROGRAM.format(then="assert 'torch' not in sys.modules", conf=str(conf))
+    process = start("m=1.3", "seed=3", "hydra.run.dir=mine", "scenario=pdigits", program=program)
+    out, _ = process.communicate()
+    assert out.splitlines()[0] == "strategy=meta scenario=pdigits model=bnn seed=3: writing to mine"
+    assert process.returncode == 0
+
+
+def test_a_data_dir_that_can_be_made_is_not_made_before_the_run(answer: Answers, workplace: Path) -> None:
+    assert answer("data_dir=a/b", "hydra.run.dir=mine").status == 0
+    assert [path.name for path in workplace.iterdir()] == ["mine"]
 
 
 def test_m_for_a_strategy_without_it_is_answered_by_one_warning(answer: Answers) -> None:

@@ -3,6 +3,7 @@
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from metaplast.config.overrides import quoted
-from metaplast.training.signals import handle_signals
+from metaplast.training.signals import (
+    defer_signals,
+    exit_as_requested,
+    handle_signals,
+    stop_deferring,
+    stop_requested,
+)
 
 PARSER = OverridesParser.create()
 
@@ -68,3 +75,74 @@ def test_other_ends_are_left_alone(error: BaseException, tmp_path: Path) -> None
     with pytest.raises(type(error)) as ended, handle_signals(tmp_path):
         raise error
     assert ended.value is error
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT])
+def test_a_deferred_signal_is_noted_and_ends_the_process_when_asked(number: signal.Signals, tmp_path: Path) -> None:
+    def train() -> None:
+        defer_signals()
+        os.kill(os.getpid(), number)
+        assert stop_requested()
+        os.kill(os.getpid(), signal.SIGTERM)  # of a service manager that sends two
+        exit_as_requested()
+
+    with pytest.raises(SystemExit) as ended, handle_signals(tmp_path):
+        train()
+    assert ended.value.code == 128 + number
+    assert not stop_requested()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    def train() -> None:
+        defer_signals()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop_requested()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(SystemExit) as ended, handle_signals(tmp_path):
+        train()
+    assert ended.value.code == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_that_the_process_ignores_stays_ignored(number: signal.Signals, tmp_path: Path) -> None:
+    """As under nohup."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with handle_signals(tmp_path):
+            defer_signals()
+            os.kill(os.getpid(), number)
+            assert not stop_requested()
+            stop_deferring()
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_outside_a_command_signals_are_left_to_whoever_trains() -> None:
+    """As in a notebook."""
+    before = signal.getsignal(signal.SIGINT)
+    defer_signals()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_closed_terminal_does_not_end_the_run_before_its_checkpoint(tmp_path: Path) -> None:
+    """Whose every print would fail, as of the terminal that this test opens and closes."""
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+from metaplast.training.signals import defer_signals, exit_as_requested, handle_signals
+with handle_signals(Path({str(tmp_path)!r})):
+    defer_signals()
+    os.kill(os.getpid(), signal.SIGHUP)
+    print("epoch 1", flush=True)
+    Path({str(tmp_path / "saved")!r}).touch()
+    exit_as_requested()
+"""
+    master, slave = os.openpty()
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=slave, stderr=slave)
+    os.close(slave)
+    os.close(master)
+    assert process.wait() == 129
+    assert (tmp_path / "saved").exists()
