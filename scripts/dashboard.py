@@ -4,7 +4,7 @@
     python scripts/dashboard.py --print > dashboard.json
 
 Without a server, or with --print, the specification of both is printed as JSON. It needs the extra `team`:
-pip install 'metaplast[team]'.
+pip install -e '.[team]'.
 """
 
 import argparse

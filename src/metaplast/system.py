@@ -13,9 +13,10 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 _OWN_THREADS = Path("/proc/self/task")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
@@ -172,7 +173,7 @@ def jobs_at_once(n_jobs: int | None) -> int:
     return available_cpus() if n_jobs is None or n_jobs < 0 else n_jobs
 
 
-def threads_per_job(launcher: DictConfig) -> int | None:
+def threads_per_job(launcher: "DictConfig") -> int | None:
     """Threads of each job under `hydra/launcher`; None for launchers that are not known to run jobs side by side.
 
     On a cluster, a job has the CPUs that are requested for it, one unless the launcher's settings say more.

@@ -199,7 +199,7 @@ FOUR_PROCESSES = """
 import multiprocessing, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_files import CONTENT, Local, fetch, files_from, read
+from test_download import CONTENT, Local, fetch, files_from, read
 
 class Slow(Local):
     def bring(self, folder):

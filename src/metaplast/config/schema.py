@@ -177,7 +177,7 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
     "metaplast.scenarios.whole_datasets": {
         "order": list_of(one_of("mnist", "fashion_mnist"), "a list of mnist, fashion_mnist or both")
     },
-    "metaplast.scenarios.sequence": {
+    "metaplast.scenarios.mnist_usps": {
         "order": list_of(one_of("mnist", "usps"), "a list of mnist, usps or both"),
         "n_mnist": integer(1, 60_000),
         "n_usps": integer(1, 7_291),
