@@ -10,6 +10,10 @@ class UserError(Exception):
     """Bad input or a missing resource. The message names the key, the value that came and what is allowed."""
 
 
+class TrainingError(UserError):
+    """A UserError after the first training step: the files of the run are kept, and the run can be resumed."""
+
+
 FAILED = 1
 """The run broke off; also the status of an error in our own code."""
 REFUSED = 2

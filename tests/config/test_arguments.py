@@ -43,7 +43,7 @@ BAD = [
     (scenarios.rotated_mnist, "angles", [0, 1, 2], "has 3 angles, but scenario.n_tasks=2"),
     (scenarios.split_mnist, "n_tasks", 3, "has to divide the 10 classes"),
     (scenarios.split_fashion_mnist, "n_tasks", 0, "an integer of at least 1"),
-    (scenarios.split_mnist, "incremental", "domain", "has to be one of class, task"),
+    (scenarios.split_mnist, "incremental", "domain", "expected one of class, task"),
     (scenarios.whole_datasets, "order", [], "a list of one or more of mnist, fashion_mnist"),
     (scenarios.whole_datasets, "order", "mnist", "a list of one or more of mnist, fashion_mnist"),
     (scenarios.whole_datasets, "order", ["mnist", "mnist"], "none of them twice"),
@@ -51,7 +51,7 @@ BAD = [
     (scenarios.mnist_usps, "order", ["fashion_mnist"], "a list of one or more of mnist, usps"),
     (scenarios.mnist_usps, "n_mnist", 60_001, "an integer from 1 to 60000"),
     (scenarios.mnist_usps, "n_usps", 0, "an integer from 1 to 7291"),
-    (scenarios.mnist_usps, "binarize", 1, "has to be true or false"),
+    (scenarios.mnist_usps, "binarize", 1, "expected true or false"),
     (scenarios.mnist_usps, "seed", -1, "an integer of at least 0"),
     (scenarios.fashion_mnist_stream, "n_parts", 0, "an integer of at least 1"),
     (scenarios.fashion_mnist_stream, "seed", -1, "an integer of at least 0"),
@@ -60,7 +60,7 @@ BAD = [
         scenarios.cifar10_stream,
         "augment",
         "crop",
-        "has to be one of none, flip, flip_crop, flip_rotate, flip_rotate_or",
+        "expected one of none, flip, flip_crop, flip_rotate, flip_rotate_or",
     ),
     (scenarios.digits_stream, "n_parts", 1443, "an integer from 1 to 1442"),
     (scenarios.split_digits, "n_tasks", 4, "has to divide the 10 classes"),
@@ -69,9 +69,9 @@ BAD = [
     (scenarios.cifar10_features, "classes", [0, 1], "a list of classes from 0 to 9 for each task"),
     (scenarios.cifar10_features, "classes", [[0, 10]], "a list of classes from 0 to 9 for each task"),
     (scenarios.cifar10_features, "classes", [[0, 1], [1, 2]], "none of them twice"),
-    (scenarios.cifar10_features, "scale", "sd", "has to be one of std, variance, none"),
+    (scenarios.cifar10_features, "scale", "sd", "expected one of std, variance, none"),
     (scenarios.cifar100_features, "n_tasks", 3, "has to divide the 100 classes"),
-    (scenarios.cifar100_features, "binarize", None, "has to be true or false"),
+    (scenarios.cifar100_features, "binarize", None, "expected true or false"),
 ]
 
 

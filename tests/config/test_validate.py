@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, open_dict
 
+from metaplast.config.constraints import shown
 from metaplast.config.help import choices
-from metaplast.config.validate import REHEARSING, check, shown, warnings
+from metaplast.config.validate import REHEARSING, check, warnings
 from metaplast.errors import UserError
 
 Compose = Callable[..., DictConfig]
@@ -110,7 +111,7 @@ def test_a_batch_of_one_is_refused_where_it_has_no_variance(
     overrides: list[str], refused: bool, composed: Compose
 ) -> None:
     if refused:
-        with pytest.raises(UserError, match="batch_size=1: has to be 2 or more"):
+        with pytest.raises(UserError, match="batch_size=1: expected 2 or more"):
             check(composed(*overrides))
     else:
         check(composed(*overrides))

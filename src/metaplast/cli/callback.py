@@ -23,9 +23,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metaplast.cli import callback as plugins
 from metaplast.cli.resume import take_up
-from metaplast.config.overrides import given, key_of, quoted
-from metaplast.config.schema import Rule
-from metaplast.config.validate import check, shown
+from metaplast.config.constraints import Constraint, problem
+from metaplast.config.overrides import cli_overrides, override_key, quote_path
+from metaplast.config.validate import check
 from metaplast.errors import FAILED, REFUSED, Carried, UserError
 from metaplast.runs.directory import claim
 from metaplast.runs.journal import SWEEP, queued
@@ -56,11 +56,16 @@ EXTRAS = {
     "hydra_plugins.hydra_submitit_launcher": "slurm",
 }
 """Launchers that do not come with the package, and the extra that brings each."""
-AT_ONCE = Rule(
+N_JOBS = Constraint(
     "null or -1 (as many as there are cores) or an integer >= 1",
     lambda jobs: jobs is None or (type(jobs) is int and (jobs == -1 or jobs >= 1)),
+    {"type": ["integer", "null"]},
 )
 """What `hydra.launcher.n_jobs` may be."""
+
+
+SWEEPING_GROUPS = ("hparams", "hparams_search")
+"""Groups other than experiment whose choices are sweeps."""
 
 
 class Guard(Callback):
@@ -82,16 +87,17 @@ class Guard(Callback):
         plugins.register()
         yield_cores()  # also where the mode is set in a file, so that the command line did not tell it
         with _carried():
-            overrides, resumed = given(config), _goes_on(config)
+            overrides, resumed = cli_overrides(config), _goes_on(config)
             _check_launcher(config)
             _share_threads(config)
             subdirs: dict[str, list[str]] = {}
             for of_job, job in _jobs(config):
+                _check_no_sweep_inside(config, of_job, job)
                 check(job)
                 subdir = str(job.hydra.sweep.subdir)
                 if subdir in subdirs:
                     raise UserError(f"hydra.sweep.subdir={subdir}: two jobs would share it")
-                subdirs[subdir] = [override for override in of_job if key_of(override) != "resume"]
+                subdirs[subdir] = [override for override in of_job if override_key(override) != "resume"]
             if (is_search(config) or is_first_tasks(config)) and list(subdirs) != ["0"]:
                 raise UserError(
                     f"hydra.sweep.subdir={subdir}: cannot be changed where the jobs are not known beforehand"
@@ -109,7 +115,7 @@ class Guard(Callback):
                     subdirs.clear()
                 sweep_dir = _found(config, overrides) if resumed else _claim(config, "hydra.sweep.dir").absolute()
             # Each job is composed anew from these.
-            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(sweep_dir)}")
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote_path(sweep_dir)}")
             sweep.begin(sweep_dir, overrides, queued(subdirs), resumed)
 
 
@@ -124,7 +130,7 @@ def _carried() -> Iterator[None]:
 
 
 def _claim(config: DictConfig, key: str) -> Path:
-    named = key in map(key_of, given(config))
+    named = key in map(override_key, cli_overrides(config))
     directory = claim(Path(OmegaConf.select(config, key)), key, named)
     _put(config, key, directory)
     return directory
@@ -137,8 +143,8 @@ def _put(config: DictConfig, key: str, directory: Path) -> None:
 
 def _goes_on(config: DictConfig) -> bool:
     """Whether `resume=true` was given; refuse what else `resume` could be."""
-    for override in given(config):
-        if key_of(override) == "resume":
+    for override in cli_overrides(config):
+        if override_key(override) == "resume":
             if config.resume is not True:
                 raise UserError(
                     f"{override}: goes on with one run, so it has to be given without -m; a sweep has resume=true"
@@ -151,7 +157,7 @@ def _goes_on(config: DictConfig) -> bool:
 
 def _found(config: DictConfig, overrides: Sequence[str]) -> Path:
     """The directory of the sweep that was started with `overrides`."""
-    named = "hydra.sweep.dir" in map(key_of, overrides)
+    named = "hydra.sweep.dir" in map(override_key, overrides)
     sweep_dir = sweep.find(overrides, Path(config.hydra.sweep.dir) if named else None)
     _put(config, "hydra.sweep.dir", sweep_dir)
     return sweep_dir
@@ -161,15 +167,15 @@ def _share_threads(config: DictConfig) -> None:
     """Give each job its share of the cores, in its own configuration, so that going on with it has as many threads."""
     threads = threads_per_job(config.hydra.launcher)
     shared = "threads" in config.trainer and config.trainer.threads is None
-    if threads is not None and shared and "trainer.threads" not in map(key_of, given(config)):
+    if threads is not None and shared and "trainer.threads" not in map(override_key, cli_overrides(config)):
         config.hydra.overrides.hydra.append(f"trainer.threads={threads}")
 
 
 def _check_launcher(config: DictConfig) -> None:
     """Refuse a launcher whose package is missing, and a number of jobs at once that cannot be."""
     jobs = config.hydra.launcher.get("n_jobs")
-    if not AT_ONCE.accepts(jobs):
-        raise UserError(f"hydra.launcher.n_jobs={shown(jobs)}: has to be {AT_ONCE.says}")
+    if not N_JOBS.is_valid(jobs):
+        raise UserError(problem("hydra.launcher.n_jobs", jobs, N_JOBS))
     target = str(OmegaConf.select(config, "hydra.launcher._target_"))
     for package, extra in EXTRAS.items():
         if target.startswith(package) and not _is_installed(package):
@@ -191,11 +197,20 @@ def _jobs(config: DictConfig) -> Iterator[tuple[list[str], DictConfig]]:
         return
     loader = GlobalHydra.instance().config_loader()
     fixed = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    swept = [override for override in given(config) if not re.match("hydra[./]", key_of(override))]
+    swept = [override for override in cli_overrides(config) if not re.match("hydra[./]", override_key(override))]
     overrides = OverridesParser.create(loader).parse_overrides([*fixed, *swept])
     [jobs] = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     for number, job in enumerate(jobs):
         yield list(job), _numbered(loader.load_sweep_config(config, list(job)), number)
+
+
+def _check_no_sweep_inside(config: DictConfig, overrides: Sequence[str], job: DictConfig) -> None:
+    """Refuse a job that is a sweep itself, such as one of `experiment=fig2,width`, of which one job would run."""
+    asked, inside = ((node.hydra.sweeper.get("params") or {}, node.hydra.sweeper._target_) for node in (config, job))
+    if asked != inside and "hydra.sweeper._target_" not in map(override_key, overrides):
+        sweeps = [override for override in overrides if override_key(override) in ("experiment", *SWEEPING_GROUPS)]
+        name = " ".join(sweeps or overrides)
+        raise UserError(f"{name}: is a sweep itself, and a sweep of sweeps is not supported; run it on its own: {name}")
 
 
 def _numbered(job: DictConfig, number: int) -> DictConfig:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaplast.cli.script import script
 from metaplast.config.help import help_text
-from metaplast.errors import FAILED, REFUSED, Carried, JobError, UserError
+from metaplast.errors import FAILED, REFUSED, Carried, JobError, TrainingError, UserError
 from metaplast.system import hold_cores, yield_cores
 
 if TYPE_CHECKING:
@@ -39,9 +39,11 @@ def _answer(task: Task, conf: Path, arguments: list[str]) -> int:
     if {"--help", "-h"} & set(arguments):
         print(help_text(conf))
         return 0
-    from metaplast.config.overrides import key_of
+    from metaplast.config.overrides import override_key
 
-    shared = any(argument in ("-m", "--multirun") or key_of(argument) == "trainer.threads" for argument in arguments)
+    shared = any(
+        argument in ("-m", "--multirun") or override_key(argument) == "trainer.threads" for argument in arguments
+    )
     (yield_cores if shared else hold_cores)()  # a run whose threads are fixed cannot give way
     shows_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
     import hydra
@@ -95,7 +97,7 @@ def _job(task: Task) -> Callable[["DictConfig"], Any]:
         from hydra.types import RunMode
 
         from metaplast.config.validate import check, warnings
-        from metaplast.runs.directory import occupied
+        from metaplast.runs.directory import has_checkpoint, occupied, remove_run_dir
         from metaplast.sweep.job import run_in_sweep
         from metaplast.training.signals import stoppable
 
@@ -109,6 +111,11 @@ def _job(task: Task) -> Callable[["DictConfig"], Any]:
                 for warning in warnings(config):
                     log.warning(warning)
                 return task(config, run_dir)
+        except UserError as error:
+            refused = config.resume is None and not isinstance(error, TrainingError) and not has_checkpoint(run_dir)
+            if refused:
+                remove_run_dir(run_dir)
+            raise Carried(REFUSED if refused else FAILED) from error
         except Exception as error:
             raise Carried(FAILED) from error
 

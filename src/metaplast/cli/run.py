@@ -12,9 +12,9 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 
-from metaplast.config.instantiate import build, partial
-from metaplast.config.overrides import key_of
-from metaplast.errors import UserError
+from metaplast.config.instantiate import build, partial, shared_arguments
+from metaplast.config.overrides import override_key
+from metaplast.errors import TrainingError, UserError
 from metaplast.io import write_text
 from metaplast.loggers.base import NoRun, replay
 from metaplast.loggers.csv import MetricsFile
@@ -88,7 +88,7 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 def _overrides(before: dict[str, Any]) -> list[str]:
     """What the command line set when the run was first started; nothing where that was done from Python."""
     given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    return [override for override in before.get("overrides", given) if key_of(override) != "resume"]
+    return [override for override in before.get("overrides", given) if override_key(override) != "resume"]
 
 
 def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:
@@ -124,6 +124,8 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     trainer = _trainer(config, run_dir, schedule, [recorder, progress, *giving_way, *inside, pruning], recording.logger)
     try:
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
+    except UserError as error:
+        raise TrainingError(str(error)) if trainer.global_step else error from error.__cause__
     finally:
         if recorder.rows:  # also of a run that is cut short
             threads = {"fewest_threads": sharing.fewest}
@@ -139,7 +141,7 @@ def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
         return None
     from metaplast.strategies.bridge import Bridge  # brings Avalanche's training, seconds that others need not pay
 
-    plugins = [build(node) for node in config.strategy.plugins]
+    plugins = [build(node, **shared_arguments(config.strategy, node)) for node in config.strategy.plugins]
     return Bridge(plugins, scenario.benchmark, config.batch_size, config.eval_batch_size, config.epochs_per_task)
 
 

@@ -1,6 +1,7 @@
 """The directory of a run: taken by one run alone, and held by one process at a time."""
 
 import itertools
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,22 @@ def claim(wanted: Path, key: str, named: bool) -> Path:
         raise UserError(f"{key}={wanted}: cannot be made: {error.strerror}") from error
     going_on = f", or go on with the run in it by resume={wanted}" if (wanted / "config.yaml").exists() else ""
     raise UserError(f"{key}={wanted}: is not empty; give another name{going_on}")
+
+
+def remove_run_dir(run_dir: Path) -> None:
+    """Remove the directory of a run that was refused before its first step, and parents that are left empty.
+
+    Parents are removed only below the current directory, and nothing where `run_dir` is that directory itself.
+    """
+    shutil.rmtree(run_dir, ignore_errors=True)
+    cwd = Path.cwd()
+    for parent in run_dir.absolute().parents:
+        if cwd not in parent.parents:
+            break
+        try:
+            parent.rmdir()
+        except OSError:  # holds something else
+            break
 
 
 def has_checkpoint(run_dir: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.config.overrides import given, key_of
+from metaplast.config.overrides import cli_overrides, override_key
 from metaplast.config.schema import WIDTHS_OF
 from metaplast.errors import UserError
 from metaplast.runs.journal import SWEEP
@@ -73,8 +73,8 @@ def check_first_tasks(config: DictConfig) -> None:
         raise UserError(f"hparams=first_tasks: chooses m, which strategy={config.strategy.name} does not use")
     if config.strategy.stream == "joint":
         raise UserError(f"hparams=first_tasks: strategy={config.strategy.name} has no first tasks")
-    for override in given(config):
-        if key_of(override) in CHOSEN:
+    for override in cli_overrides(config):
+        if override_key(override) in CHOSEN:
             raise UserError(f"{override}: cannot be given with hparams=first_tasks, which sets {', '.join(CHOSEN)}")
     if not settings.candidates:
         raise UserError("first_tasks.candidates=[]: has to hold at least one m")

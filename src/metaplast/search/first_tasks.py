@@ -18,8 +18,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.config.overrides import key_of
-from metaplast.config.validate import n_layers, shown
+from metaplast.config.constraints import shown
+from metaplast.config.overrides import override_key
+from metaplast.config.validate import n_layers
 
 M = float | list[float]
 
@@ -99,7 +100,9 @@ def candidates(grid: Sequence[float], n_layers: int, n_trials: int, seed: int) -
 def _combinations(arguments: Sequence[str]) -> list[list[str]]:
     """What else is swept, every combination, without what is about this sweeper."""
     ours = ("hparams", "first_tasks", "hydra")
-    left = [override for override in arguments if key_of(override).partition(".")[0].partition("/")[0] not in ours]
+    left = [
+        override for override in arguments if override_key(override).partition(".")[0].partition("/")[0] not in ours
+    ]
     [combinations] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(left), max_batch_size=None)
     return combinations
 

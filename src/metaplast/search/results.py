@@ -17,9 +17,9 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from metaplast.config.overrides import key_of
+from metaplast.config.constraints import shown
+from metaplast.config.overrides import override_key
 from metaplast.config.schema import GROUPS
-from metaplast.config.validate import shown
 from metaplast.io import write_text
 from metaplast.runs.index import flatten
 from metaplast.search.space import assignments
@@ -35,9 +35,13 @@ def reproducing(job: DictConfig, overrides: Sequence[str], loader: ConfigLoader)
     They are those of `overrides` that are not about the search, preceded by the choices and followed by the settings
     that the search brought with it.
     """
-    line = [override for override in overrides if key_of(override).partition(".")[0].partition("/")[0] not in AROUND]
+    line = [
+        override for override in overrides if override_key(override).partition(".")[0].partition("/")[0] not in AROUND
+    ]
     choices = job.hydra.runtime.choices
-    chosen = [override for override in line if key_of(override) in choices]  # settings may hang on what is not yet
+    chosen = [
+        override for override in line if override_key(override) in choices
+    ]  # settings may hang on what is not yet
     as_chosen = _compose(job, chosen, loader).hydra.runtime.choices
     line = [*(f"{group}={choices[group]}" for group in GROUPS if choices[group] != as_chosen[group]), *line]
     wanted, have = _leaves(job), _leaves(_compose(job, line, loader))

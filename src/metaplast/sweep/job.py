@@ -10,7 +10,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, open_dict, read_write
 
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 from metaplast.config.validate import check, warnings
 from metaplast.errors import INTERRUPTED, PIPE_CLOSED, TERMINATED, JobError, UserError
 from metaplast.runs.directory import has_checkpoint, occupied, saved_config
@@ -69,7 +69,7 @@ def in_a_line(error: BaseException) -> str:
 
 def told(overrides: Sequence[str]) -> list[str]:
     """The overrides that make a job what it is: not that it goes on, nor what share of the cores it has."""
-    return [override for override in overrides if key_of(override) not in ("resume", "trainer.threads")]
+    return [override for override in overrides if override_key(override) not in ("resume", "trainer.threads")]
 
 
 def entry(journal: Journal, job: Job) -> Job:
@@ -85,7 +85,7 @@ def entry(journal: Journal, job: Job) -> Job:
 
 def _of(hydra: HydraConf, run_dir: Path) -> Job:
     """The job that Hydra is running, as new: the journal does not know it where another sweeper made it up."""
-    overrides = [override for override in hydra.overrides.task if key_of(override) != "resume"]
+    overrides = [override for override in hydra.overrides.task if override_key(override) != "resume"]
     directory = os.path.relpath(run_dir, hydra.sweep.dir)
     return Job(hydra.job.num, overrides, directory, " ".join(overrides))
 

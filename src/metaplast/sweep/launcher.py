@@ -19,7 +19,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 from metaplast.errors import JobError
 from metaplast.runs.journal import Job, Journal, queued
 from metaplast.sweep.job import entry, in_a_line, result_of
@@ -110,7 +110,7 @@ class LocalLauncher(Launcher):
 
 def _entries(job_overrides: Sequence[Sequence[str]], first: int) -> list[Job]:
     """The entries of jobs that a sweeper makes up, with the directory that a job has by default."""
-    settings = [[o for o in filter_overrides(overrides) if key_of(o) != "resume"] for overrides in job_overrides]
+    settings = [[o for o in filter_overrides(overrides) if override_key(o) != "resume"] for overrides in job_overrides]
     return queued({str(number): overrides for number, overrides in enumerate(settings, first)}, first)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 from metaplast.errors import PIPE_CLOSED, JobError, UserError
 from metaplast.runs.journal import SWEEP, Job, Journal, now
 from metaplast.system import flush_stdout
@@ -53,7 +53,7 @@ def what_defines(overrides: Sequence[str]) -> list[str]:
     ['m=0,1']
     """
     changeable = r"resume$|hydra/launcher$|hydra\.launcher\.|hydra\.sweep\.dir$|hydra\.mode$"
-    return [override for override in overrides if not re.match(changeable, key_of(override))]
+    return [override for override in overrides if not re.match(changeable, override_key(override))]
 
 
 def find(overrides: Sequence[str], sweep_dir: Path | None) -> Path:

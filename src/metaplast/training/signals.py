@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from metaplast.config.overrides import quoted
+from metaplast.config.overrides import quote_path
 from metaplast.errors import INTERRUPTED, PIPE_CLOSED, TERMINATED
 from metaplast.runs.directory import has_checkpoint
 
@@ -70,4 +70,4 @@ def _way_on(run_dir: Path) -> str:
     if not has_checkpoint(run_dir):
         return "There is no checkpoint yet, so there is nothing to go on from."
     shown = run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir
-    return f"To go on: python src/train.py {shlex.quote(f'resume={quoted(shown)}')}"
+    return f"To go on: python src/train.py {shlex.quote(f'resume={quote_path(shown)}')}"
