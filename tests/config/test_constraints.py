@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from metaplast.config.constraints import (
     BOOLEAN,
+    LARGEST,
     NOT_NEGATIVE,
     NULL,
     POSITIVE,
@@ -30,8 +31,8 @@ def test_an_integer_is_accepted_between_its_bounds(value: int, low: int, high: i
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_finite_number_is_accepted_by_its_sign(value: float) -> None:
-    assert NOT_NEGATIVE.is_valid(value) == (value >= 0)
-    assert POSITIVE.is_valid(value) == (value > 0)
+    assert NOT_NEGATIVE.is_valid(value) == (0 <= value <= LARGEST)
+    assert POSITIVE.is_valid(value) == (0 < value <= LARGEST)
 
 
 @pytest.mark.parametrize("constraint", [integer(0), NOT_NEGATIVE, POSITIVE])

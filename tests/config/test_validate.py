@@ -82,7 +82,7 @@ def test_a_list_for_m_has_one_number_a_weight_layer(overrides: list[str], n_laye
         if n == n_layers:
             check(config)
         else:
-            with pytest.raises(UserError, match=f"has {n} numbers, .*: {n_layers} with model"):
+            with pytest.raises(UserError, match=f"expected one number per weight layer, {n_layers} with model.*, got {n}$"):
                 check(config)
 
 
@@ -93,7 +93,7 @@ def test_measurements_have_to_fall_on_the_ends_of_tasks(epochs: int, every: int)
     if epochs % every == 0:
         check(config)
     else:
-        with pytest.raises(UserError, match=f"^measure_every={every}: has to divide epochs_per_task={epochs}"):
+        with pytest.raises(UserError, match=f"^measure_every={every}: expected a divisor of epochs_per_task={epochs}"):
             check(config)
 
 

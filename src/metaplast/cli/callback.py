@@ -64,8 +64,8 @@ N_JOBS = Constraint(
 """What `hydra.launcher.n_jobs` may be."""
 
 
-SWEEPING_GROUPS = ("hparams", "hparams_search")
-"""Groups other than experiment whose choices are sweeps."""
+SWEEPING_GROUPS = ("experiment", "hparams", "hparams_search")
+"""Groups whose choices may be sweeps."""
 
 
 class Guard(Callback):
@@ -208,9 +208,9 @@ def _check_no_sweep_inside(config: DictConfig, overrides: Sequence[str], job: Di
     """Refuse a job that is a sweep itself, such as one of `experiment=fig2,width`, of which one job would run."""
     asked, inside = ((node.hydra.sweeper.get("params") or {}, node.hydra.sweeper._target_) for node in (config, job))
     if asked != inside and "hydra.sweeper._target_" not in map(override_key, overrides):
-        sweeps = [override for override in overrides if override_key(override) in ("experiment", *SWEEPING_GROUPS)]
-        name = " ".join(sweeps or overrides)
-        raise UserError(f"{name}: is a sweep itself, and a sweep of sweeps is not supported; run it on its own: {name}")
+        sweep = next((line for line in overrides if override_key(line) in SWEEPING_GROUPS), " ".join(overrides))
+        command = f"python src/train.py {' '.join(overrides)}"
+        raise UserError(f"{sweep}: is a sweep itself, which -m cannot repeat; run each by its own command: {command}")
 
 
 def _numbered(job: DictConfig, number: int) -> DictConfig:
