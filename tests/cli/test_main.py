@@ -201,8 +201,9 @@ def test_the_plain_command_reaches_the_run_with_its_settings_and_a_directory_of_
 
 
 def test_settings_of_ones_own_reach_the_target(answer: Answers) -> None:
-    answered = answer("+strategy.strength=3", "+logger.colour=red")
+    answered = answer("+strategy.strength=3", "+strategy.optimizer.eps=${strategy.strength}")
     assert answered.runs[0][0]["strategy"]["strength"] == 3
+    assert answered.runs[0][0]["strategy"]["optimizer"]["eps"] == 3
 
 
 def test_m_for_a_strategy_without_it_is_answered_by_one_warning(answer: Answers) -> None:
@@ -233,7 +234,7 @@ def test_a_user_error_in_the_run_is_one_line(answer: Answers) -> None:
         raise UserError("trainer.accelerator=gpu: there is none")
 
     answered = answer(task=refuse)
-    assert (answered.status, answered.err) == (1, "trainer.accelerator=gpu: there is none\n")
+    assert (answered.status, answered.err) == (2, "trainer.accelerator=gpu: there is none\n")
 
 
 def test_a_bug_in_the_run_shows_its_traceback(answer: Answers) -> None:

@@ -109,7 +109,10 @@ def test_data_that_are_never_fetched_are_asked_for_where_right_arguments_find_no
         (lambda: DER(200, alpha=-1), "alpha=-1: expected a number >= 0, got -1"),
         (lambda: DER(200, beta=float("nan")), "beta=nan: expected a number >= 0, got nan"),
         (lambda: Replay(200, -5), "batch_size_mem=-5: expected an integer >= 1 or null, got -5"),
-        (lambda: LwF([1.0, -1.0]), "alpha=[1.0,-1.0]: expected a number >= 0 or a list of such (one per task), got [1.0,-1.0]"),
+        (
+            lambda: LwF([1.0, -1.0]),
+            "alpha=[1.0,-1.0]: expected a number >= 0 or a list of such (one per task), got [1.0,-1.0]",
+        ),
         (lambda: LwF(1.0, 0), "temperature=0: expected a number > 0, got 0"),
         (lambda: MAS(-1), "lambda_reg=-1: expected a number >= 0, got -1"),
         (lambda: MAS(1, 5), "alpha=5: expected a number from 0 to 1, got 5"),

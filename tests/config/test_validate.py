@@ -82,7 +82,9 @@ def test_a_list_for_m_has_one_number_a_weight_layer(overrides: list[str], n_laye
         if n == n_layers:
             check(config)
         else:
-            with pytest.raises(UserError, match=f"expected one number per weight layer, {n_layers} with model.*, got {n}$"):
+            with pytest.raises(
+                UserError, match=f"expected one number per weight layer, {n_layers} with model.*, got {n}$"
+            ):
                 check(config)
 
 

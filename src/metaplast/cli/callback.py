@@ -90,9 +90,10 @@ class Guard(Callback):
             overrides, resumed = cli_overrides(config), _goes_on(config)
             _check_launcher(config)
             _share_threads(config)
+            typed = {*map(override_key, overrides)}
             subdirs: dict[str, list[str]] = {}
             for of_job, job in _jobs(config):
-                _check_no_sweep_inside(config, of_job, job)
+                _check_no_sweep_inside(config, [line for line in of_job if override_key(line) in typed], job)
                 check(job)
                 subdir = str(job.hydra.sweep.subdir)
                 if subdir in subdirs:

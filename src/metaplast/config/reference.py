@@ -35,8 +35,8 @@ def settings_page(conf: Path) -> str:
     """Return docs/settings.md, with the defaults of the directory `conf`."""
     parts = [INTRODUCTION]
     for section, (heading, file) in SECTIONS.items():
-        defaults = _load(conf / file)
-        defaults = defaults.get(section, defaults) if section else defaults
+        defaults: Mapping[str, Any] = _load(conf / file)
+        defaults = defaults.get(section, defaults)
         rows = {key: setting for key, setting in SETTINGS.items() if key.rpartition(".")[0] == section}
         parts.append(_table(heading, rows, {key: defaults.get(key.rpartition(".")[2]) for key in rows}))
     for target, settings in TARGETS.items():
@@ -138,9 +138,7 @@ def _object(properties: Mapping[str, Any], closed: bool) -> dict[str, Any]:
 
 def _of_section(section: str) -> dict[str, Any]:
     own = {
-        key.partition(".")[2]: _fragment(setting)
-        for key, setting in SETTINGS.items()
-        if key.startswith(f"{section}.")
+        key.partition(".")[2]: _fragment(setting) for key, setting in SETTINGS.items() if key.startswith(f"{section}.")
     }
     label = {"name": {"type": "string"}} if section == "logger" else {}
     return _object({**label, **own}, closed=True)

@@ -42,7 +42,7 @@ def unread_keys(config: DictConfig) -> Iterator[str]:
     for key, value in _leaves(tree):
         if key not in typed and any(key.startswith(f"{place}.") for place in replaced):
             continue
-        if any(key.startswith(f"{place}.") and place not in targets for place in FROM_THE_RUN):
+        if any(f"{key}.".startswith(f"{place}.") and place not in targets for place in FROM_THE_RUN):
             continue  # the missing target is refused by itself
         if resumed and key.partition(".")[0] not in CHANGED_BY_RESUME:
             continue
