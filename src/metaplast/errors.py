@@ -5,6 +5,10 @@ class UserError(Exception):
     """Invalid user input or a missing resource; the message has the form `KEY=VALUE: expected X, got Y`."""
 
 
+class TrainingError(UserError):
+    """A UserError after the first training step: the files of the run are kept, and the run can be resumed."""
+
+
 class JobError(Exception):
     """A job of a sweep failed, and why. It is an Exception, so that Hydra runs the other jobs."""
 

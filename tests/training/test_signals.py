@@ -12,7 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from metaplast.config.overrides import quoted
+from metaplast.config.overrides import quote_path
 from metaplast.training.signals import (
     defer_signals,
     exit_as_requested,
@@ -44,7 +44,7 @@ def test_ctrl_c_is_recognized_behind_lightnings_own_exit(tmp_path: Path, capsys:
 @example(text=".5")
 def test_a_path_is_read_by_hydra_as_it_was_written(text: str) -> None:
     path = Path(text)
-    assert PARSER.parse_override(f"resume={quoted(path)}").value() == str(path)
+    assert PARSER.parse_override(f"resume={quote_path(path)}").value() == str(path)
 
 
 @pytest.mark.parametrize("name", ["two words", "m=1,2", "it's", 'say "m"', "é (1)", "back\\slash"])

@@ -20,9 +20,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from metaplast.cli.resume import apply_resume
-from metaplast.config.overrides import given, key_of, quoted
-from metaplast.config.schema import Rule
-from metaplast.config.validate import check, shown
+from metaplast.config.constraints import Constraint, problem
+from metaplast.config.overrides import cli_overrides, override_key, quote_path
+from metaplast.config.validate import check
 from metaplast.errors import FAILED, REFUSED, HydraAbort, UserError
 from metaplast.private_api import BasicSweeper
 from metaplast.runs.directory import create_run_dir
@@ -40,11 +40,14 @@ EXTRAS = {
     "hydra_plugins.hydra_submitit_launcher": "slurm",
 }
 """Launchers that do not come with the package, and the extra that installs each."""
-N_JOBS = Rule(
+N_JOBS = Constraint(
     "null or -1 (as many as there are cores) or an integer >= 1",
     lambda jobs: jobs is None or (type(jobs) is int and (jobs == -1 or jobs >= 1)),
+    {"type": ["integer", "null"]},
 )
 """The values of `hydra.launcher.n_jobs`."""
+SWEEPING_GROUPS = ("experiment", "hparams", "hparams_search")
+"""Groups whose choices may be sweeps."""
 LONGEST_NAME, LONGEST_PATH = 255, 4096 - 64
 """Bytes of a file name and of a run's path; the files of a run need the other 64."""
 
@@ -83,7 +86,7 @@ class ValidateAndReserve(Callback):
         register_plugins()
         yield_cores()  # the mode may be set in a file, of which the command line tells nothing
         with _abort_hydra():
-            overrides, resumed = given(config), _is_resuming(config)
+            overrides, resumed = cli_overrides(config), _is_resuming(config)
             _check_launcher(config)
             _set_threads(config)
             jobs = _check_jobs(config)
@@ -97,7 +100,7 @@ class ValidateAndReserve(Callback):
                 sweep_dir = _find(config, overrides) if resumed else _reserve(config, "hydra.sweep.dir").absolute()
             _check_lengths(sweep_dir, jobs)
             # Hydra composes each job again, from these overrides.
-            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(sweep_dir)}")
+            config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote_path(sweep_dir)}")
             open_sweep(sweep_dir, overrides, queued(jobs), resumed)
             print(f"{f'{len(jobs)} jobs' if jobs else 'search'}: writing to {sweep_dir}", flush=True)
 
@@ -132,7 +135,9 @@ def check_data_dir(data_dir: str) -> None:
 
 
 def _reserve(config: DictConfig, key: str) -> Path:
-    directory = create_run_dir(Path(OmegaConf.select(config, key)), key, named=key in map(key_of, given(config)))
+    directory = create_run_dir(
+        Path(OmegaConf.select(config, key)), key, named=key in map(override_key, cli_overrides(config))
+    )
     _set(config, key, directory)
     return directory
 
@@ -144,8 +149,8 @@ def _set(config: DictConfig, key: str, directory: Path) -> None:
 
 def _is_resuming(config: DictConfig) -> bool:
     """Whether `resume=true` was given. Raises UserError for other values of `resume`, and in a search."""
-    for override in given(config):
-        if key_of(override) == "resume":
+    for override in cli_overrides(config):
+        if override_key(override) == "resume":
             if config.resume is not True:
                 raise UserError(
                     f"{override}: resumes one run, so it has to be given without -m; a sweep has resume=true"
@@ -158,7 +163,7 @@ def _is_resuming(config: DictConfig) -> bool:
 
 def _find(config: DictConfig, overrides: Sequence[str]) -> Path:
     """The directory of the sweep that was started with `overrides`."""
-    named = "hydra.sweep.dir" in map(key_of, overrides)
+    named = "hydra.sweep.dir" in map(override_key, overrides)
     sweep_dir = find_sweep(overrides, Path(config.hydra.sweep.dir) if named else None)
     _set(config, "hydra.sweep.dir", sweep_dir)
     return sweep_dir
@@ -168,15 +173,15 @@ def _set_threads(config: DictConfig) -> None:
     """Divide the CPUs among the jobs, in their configuration, so that a resumed job has as many threads."""
     threads = threads_per_job(config.hydra.launcher)
     open_choice = "threads" in config.trainer and config.trainer.threads is None
-    if threads is not None and open_choice and "trainer.threads" not in map(key_of, given(config)):
+    if threads is not None and open_choice and "trainer.threads" not in map(override_key, cli_overrides(config)):
         config.hydra.overrides.hydra.append(f"trainer.threads={threads}")
 
 
 def _check_launcher(config: DictConfig) -> None:
     """Raise UserError for a launcher that is not installed, and for an impossible number of jobs."""
     n_jobs = config.hydra.launcher.get("n_jobs")
-    if not N_JOBS.accepts(n_jobs):
-        raise UserError(f"hydra.launcher.n_jobs={shown(n_jobs)}: has to be {N_JOBS.says}")
+    if not N_JOBS.is_valid(n_jobs):
+        raise UserError(problem("hydra.launcher.n_jobs", n_jobs, N_JOBS))
     target = str(OmegaConf.select(config, "hydra.launcher._target_"))
     for package, extra in EXTRAS.items():
         if target.startswith(package) and not is_installed(package):
@@ -196,7 +201,9 @@ def _check_jobs(config: DictConfig) -> dict[str, list[str]]:
     """Validate every job of a multirun, and return their overrides by the directory inside the sweep's."""
     jobs: dict[str, list[str]] = {}
     data_dirs = set()
+    typed = {*map(override_key, cli_overrides(config))}
     for overrides, job in _compose_jobs(config):
+        _check_no_sweep_inside(config, [line for line in overrides if override_key(line) in typed], job)
         check(job)
         data_dirs.add(str(job.data_dir))
         subdir = str(job.hydra.sweep.subdir)
@@ -204,7 +211,7 @@ def _check_jobs(config: DictConfig) -> dict[str, list[str]]:
             raise UserError(f"hydra.sweep.subdir={subdir}: two jobs would share it")
         if Path(subdir).is_absolute() or ".." in Path(subdir).parts or Path(subdir).parts[:1] in ((), (JOBS,)):
             raise UserError(f"hydra.sweep.subdir={subdir}: expected a path inside the sweep, other than {JOBS}")
-        jobs[subdir] = [override for override in overrides if key_of(override) != "resume"]
+        jobs[subdir] = [override for override in overrides if override_key(override) != "resume"]
     if (is_search(config) or is_first_tasks(config)) and list(jobs) != ["0"]:
         raise UserError(
             f"hydra.sweep.subdir={subdir}: not supported together with hparams_search or hparams=first_tasks"
@@ -217,6 +224,15 @@ def _check_jobs(config: DictConfig) -> dict[str, list[str]]:
     for subdir in jobs:
         _check_name(subdir)
     return jobs
+
+
+def _check_no_sweep_inside(config: DictConfig, overrides: Sequence[str], job: DictConfig) -> None:
+    """Refuse a job that is a sweep itself, such as one of `experiment=fig2,width`, of which one job would run."""
+    asked, inside = ((node.hydra.sweeper.get("params") or {}, node.hydra.sweeper._target_) for node in (config, job))
+    if asked != inside and "hydra.sweeper._target_" not in map(override_key, overrides):
+        sweep = next((line for line in overrides if override_key(line) in SWEEPING_GROUPS), " ".join(overrides))
+        command = f"python src/train.py {' '.join(overrides)}"
+        raise UserError(f"{sweep}: is a sweep itself, which -m cannot repeat; run each by its own command: {command}")
 
 
 def _check_name(subdir: str) -> None:
@@ -243,7 +259,7 @@ def _compose_jobs(config: DictConfig) -> Iterator[tuple[list[str], DictConfig]]:
         return
     loader = GlobalHydra.instance().config_loader()
     fixed = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
-    swept = [override for override in given(config) if not re.match("hydra[./]", key_of(override))]
+    swept = [override for override in cli_overrides(config) if not re.match("hydra[./]", override_key(override))]
     overrides = OverridesParser.create(loader).parse_overrides([*fixed, *swept])
     [jobs] = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     for number, job in enumerate(jobs):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from metaplast.cli.script import script
 from metaplast.config.help import help_text
-from metaplast.errors import FAILED, REFUSED, HydraAbort, JobError, UserError
+from metaplast.errors import FAILED, REFUSED, HydraAbort, JobError, TrainingError, UserError
 from metaplast.system import hold_cores, yield_cores
 
 if TYPE_CHECKING:
@@ -36,10 +36,12 @@ def command(task: Task, conf: Path) -> int:
     if {"--help", "-h"} & set(arguments):
         print(help_text(conf))
         return 0
-    from metaplast.config.overrides import key_of
+    from metaplast.config.overrides import override_key
 
     # A run with a fixed number of threads cannot use fewer under load, and jobs run beside others.
-    shared = any(argument in ("-m", "--multirun") or key_of(argument) == "trainer.threads" for argument in arguments)
+    shared = any(
+        argument in ("-m", "--multirun") or override_key(argument) == "trainer.threads" for argument in arguments
+    )
     (yield_cores if shared else hold_cores)()
     shows_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
     import hydra
@@ -92,7 +94,7 @@ def _hydra_task(task: Task) -> Callable[["DictConfig"], Any]:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        from metaplast.runs.directory import lock_run_dir
+        from metaplast.runs.directory import has_checkpoint, lock_run_dir, remove_run_dir
         from metaplast.sweep.job import check_again, run_in_sweep
         from metaplast.training.signals import handle_signals
 
@@ -105,6 +107,11 @@ def _hydra_task(task: Task) -> Callable[["DictConfig"], Any]:
                 check_again(config)
                 print(_about(config, run_dir), flush=True)
                 return task(config, run_dir)
+        except UserError as error:
+            refused = config.resume is None and not isinstance(error, TrainingError) and not has_checkpoint(run_dir)
+            if refused:
+                remove_run_dir(run_dir)
+            raise HydraAbort(REFUSED if refused else FAILED) from error
         except Exception as error:
             raise HydraAbort(FAILED) from error
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from metaplast.config.overrides import given, key_of
+from metaplast.config.overrides import cli_overrides, override_key
 from metaplast.config.validate import check
 from metaplast.errors import UserError
 from metaplast.runs.directory import saved_config
@@ -22,7 +22,7 @@ def apply_resume(config: DictConfig) -> Path:
     """
     resume = config.resume
     run_dir = Path(resume).expanduser().absolute()
-    changes = _changed_keys(given(config), resume)
+    changes = _changed_keys(cli_overrides(config), resume)
     saved = saved_config(run_dir, resume)
     for change in changes:
         section = change.partition(".")[0]
@@ -43,7 +43,7 @@ def _changed_keys(overrides: list[str], resume: str) -> list[str]:
     """The keys that are overridden beside `resume`. Raises UserError for those that cannot change."""
     keys = []
     for override in overrides:
-        key = key_of(override)
+        key = override_key(override)
         if key.partition(".")[0] in CHANGEABLE:
             keys.append(key)
         elif key == "hydra.run.dir" or (key != "resume" and not re.match("hydra[./]", key)):

@@ -9,7 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.config.instantiate import build, partial
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
+from metaplast.errors import TrainingError, UserError
 from metaplast.io import write_text
 from metaplast.loggers.base import NoRun, replay
 from metaplast.loggers.csv import MetricsFile
@@ -88,7 +89,7 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 def _overrides(before: dict[str, Any]) -> list[str]:
     """The overrides that the run was first started with; none where that was done from Python."""
     given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    return [override for override in before.get("overrides", given) if key_of(override) != "resume"]
+    return [override for override in before.get("overrides", given) if override_key(override) != "resume"]
 
 
 def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:
@@ -127,6 +128,8 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     trainer = make_trainer(config, run_dir, schedule, [*callbacks, pruning], recording.logger)
     try:
         trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
+    except UserError as error:
+        raise TrainingError(str(error)) if trainer.global_step else error from error.__cause__
     finally:
         if recorder.rows:  # also of a run that ends early
             threads = {"fewest_threads": throttle.fewest}

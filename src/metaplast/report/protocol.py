@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 
 
 class Score(NamedTuple):
@@ -158,7 +158,7 @@ def labels(
     >>> found["name"], found["group"], found["notes"]
     ('meta · m = 1.3 · pmnist · bnn · seed 0 · batch_size=50', '2026-11-24 10-00-00', 'm=1.3 batch_size=50')
     """
-    others = [override for override in overrides if _tells(key_of(override))]
+    others = [override for override in overrides if _tells(override_key(override))]
     name = " · ".join([heading(summary), *others])
     return {
         "name": name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…",

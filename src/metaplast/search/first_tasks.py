@@ -17,9 +17,10 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.config.overrides import given, key_of
+from metaplast.config.constraints import shown
+from metaplast.config.overrides import cli_overrides, override_key
 from metaplast.config.schema import WIDTHS_OF
-from metaplast.config.validate import n_layers, shown
+from metaplast.config.validate import n_layers
 from metaplast.errors import UserError
 from metaplast.private_api import BasicSweeper
 
@@ -43,8 +44,8 @@ def check_first_tasks(config: DictConfig) -> None:
         raise UserError(f"hparams=first_tasks: chooses m, which strategy={config.strategy.name} does not use")
     if config.strategy.stream == "joint":
         raise UserError(f"hparams=first_tasks: strategy={config.strategy.name} has no first tasks")
-    for override in given(config):
-        if key_of(override) in SET_HERE:
+    for override in cli_overrides(config):
+        if override_key(override) in SET_HERE:
             raise UserError(f"{override}: cannot be given with hparams=first_tasks, which sets {', '.join(SET_HERE)}")
     if not settings.candidates:
         raise UserError("first_tasks.candidates=[]: has to hold at least one m")
@@ -127,7 +128,9 @@ def candidates(grid: Sequence[float], n_layers: int, n_trials: int, seed: int) -
 def _combinations(arguments: Sequence[str]) -> list[list[str]]:
     """Every combination of the other swept settings, without those of this sweeper."""
     ours = ("hparams", "first_tasks", "hydra")
-    left = [override for override in arguments if key_of(override).partition(".")[0].partition("/")[0] not in ours]
+    left = [
+        override for override in arguments if override_key(override).partition(".")[0].partition("/")[0] not in ours
+    ]
     [combinations] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(left), max_batch_size=None)
     return combinations
 

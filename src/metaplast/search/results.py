@@ -14,9 +14,9 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from metaplast.config.overrides import key_of
+from metaplast.config.constraints import shown
+from metaplast.config.overrides import override_key
 from metaplast.config.schema import GROUPS
-from metaplast.config.validate import shown
 from metaplast.io import write_text
 from metaplast.runs.index import flatten
 from metaplast.search.space import assignments
@@ -31,9 +31,9 @@ def reproducing(job: DictConfig, overrides: Sequence[str], loader: ConfigLoader)
     These are the `overrides` that are not about the search, after the choices and before the settings that the search
     added. `job` has Hydra's section.
     """
-    line = [o for o in overrides if key_of(o).partition(".")[0].partition("/")[0] not in NOT_OF_A_RUN]
+    line = [o for o in overrides if override_key(o).partition(".")[0].partition("/")[0] not in NOT_OF_A_RUN]
     choices = job.hydra.runtime.choices
-    chosen = [o for o in line if key_of(o) in choices]  # settings of other choices do not exist yet
+    chosen = [o for o in line if override_key(o) in choices]  # settings of other choices do not exist yet
     as_chosen = _compose(job, chosen, loader).hydra.runtime.choices
     line = [*(f"{group}={choices[group]}" for group in GROUPS if choices[group] != as_chosen[group]), *line]
     wanted, have = _leaves(job), _leaves(_compose(job, line, loader))

@@ -18,8 +18,6 @@ from avalanche.training.utils import ParamData
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from metaplast.config.arguments import check_count
-
 
 class Memory:
     """Samples drawn in rounds, each in a new random order; what is left of a round and too few for a draw is skipped.
@@ -49,13 +47,6 @@ class Memory:
             self.order = _shuffled(len(self.columns[0]))
         indices, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
         return [column[indices.to(column.device)] for column in self.columns]
-
-
-def check_sizes(mem_size: int, batch_size_mem: int | None) -> None:
-    """Raise UserError for a memory, or a draw from it, that would hold nothing."""
-    check_count("mem_size", mem_size)
-    if batch_size_mem is not None:
-        check_count("batch_size_mem", batch_size_mem, "null or an integer >= 1")
 
 
 def _shuffled(n: int) -> Tensor:

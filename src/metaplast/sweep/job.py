@@ -10,7 +10,7 @@ from typing import Any
 from hydra.conf import HydraConf
 from omegaconf import DictConfig, open_dict, read_write
 
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 from metaplast.config.validate import check, warnings
 from metaplast.errors import STOPPED_BY, JobError, UserError
 from metaplast.runs.directory import has_checkpoint, lock_run_dir, saved_config
@@ -86,12 +86,12 @@ def journal_entry(journal: Journal, job: Job) -> Job:
 
 def _identity(overrides: Sequence[str]) -> list[str]:
     """The overrides that define a job: not whether it is resumed, nor its share of the CPUs."""
-    return [override for override in overrides if key_of(override) not in ("resume", "trainer.threads")]
+    return [override for override in overrides if override_key(override) not in ("resume", "trainer.threads")]
 
 
 def _job_of(hydra: HydraConf, run_dir: Path) -> Job:
     """The job that Hydra is running, as a new entry: the journal lacks those that another sweeper makes up."""
-    overrides = [override for override in hydra.overrides.task if key_of(override) != "resume"]
+    overrides = [override for override in hydra.overrides.task if override_key(override) != "resume"]
     return Job(hydra.job.num, overrides, os.path.relpath(run_dir, hydra.sweep.dir), " ".join(overrides))
 
 

@@ -19,7 +19,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 from metaplast.errors import JobError
 from metaplast.private_api import result_or_error
 from metaplast.runs.journal import Job, Journal, queued
@@ -104,7 +104,7 @@ def _remaining(
     journal: Journal, job_overrides: Sequence[Sequence[str]], first: int
 ) -> tuple[deque[Job], dict[int, JobReturn]]:
     """The jobs to run, with an entry in the journal each, and the returns of completed jobs by number."""
-    settings = [[o for o in filter_overrides(overrides) if key_of(o) != "resume"] for overrides in job_overrides]
+    settings = [[o for o in filter_overrides(overrides) if override_key(o) != "resume"] for overrides in job_overrides]
     # Those of a sweeper that makes jobs up have the directory that a job has by default.
     entries = queued({str(number): overrides for number, overrides in enumerate(settings, first)}, first)
     waiting: deque[Job] = deque()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 from metaplast.errors import PIPE_CLOSED, JobError, UserError
 from metaplast.io import acquire_lock
 from metaplast.runs.directory import lock_run_dir
@@ -54,7 +54,7 @@ def defining_overrides(overrides: Sequence[str]) -> list[str]:
     ['m=0,1']
     """
     changeable = r"resume$|hydra/launcher$|hydra\.launcher\.|hydra\.sweep\.dir$|hydra\.mode$"
-    return [override for override in overrides if not re.match(changeable, key_of(override))]
+    return [override for override in overrides if not re.match(changeable, override_key(override))]
 
 
 def find_sweep(overrides: Sequence[str], sweep_dir: Path | None) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TextIO
 
-from metaplast.config.overrides import quoted
+from metaplast.config.overrides import quote_path
 from metaplast.errors import INTERRUPTED, PIPE_CLOSED, STOPPED_BY
 from metaplast.runs.directory import has_checkpoint
 
@@ -160,4 +160,4 @@ def _how_to_resume(run_dir: Path) -> str:
     if not has_checkpoint(run_dir):
         return "There is no checkpoint to resume from yet."
     shown = run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir
-    return f"To resume: python src/train.py {shlex.quote(f'resume={quoted(shown)}')}"
+    return f"To resume: python src/train.py {shlex.quote(f'resume={quote_path(shown)}')}"

@@ -17,7 +17,7 @@ from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.utilities import rank_zero_only
 from torch import nn
 
-from metaplast.config.instantiate import build
+from metaplast.config.instantiate import build, shared_arguments
 from metaplast.errors import UserError
 from metaplast.runs.paths import LAST_CHECKPOINT
 from metaplast.scenarios import Scenario, first_tasks, hold_out
@@ -56,7 +56,7 @@ def build_bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
         return None
     from metaplast.strategies.bridge import Bridge  # imports Avalanche's training, which takes seconds
 
-    plugins = [build(node) for node in config.strategy.plugins]
+    plugins = [build(node, **shared_arguments(config.strategy, node)) for node in config.strategy.plugins]
     return Bridge(plugins, scenario.benchmark, config.batch_size, config.eval_batch_size, config.epochs_per_task)
 
 
