@@ -101,7 +101,7 @@ def test_a_run_outside_a_search_is_no_trial(search: Search) -> None:
 
 
 REFUSED = {
-    "test_on=test": r"^test_on=test: has to be validation in a search",
+    "test_on=test": r"^test_on=test: expected validation",
     "test_on=test,validation": r"^test_on: cannot be searched",
     "search.pruner=hyperband": r"^search.pruner=hyperband: expected one of median, none",
     "resume=true": r"^resume=true: a search goes on by itself",

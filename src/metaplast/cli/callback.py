@@ -73,7 +73,7 @@ class ValidateAndReserve(Callback):
         with _abort_hydra():
             check(config)
             if config.resume is True:
-                raise UserError("resume=true: resumes a sweep, so it has to be given with -m")
+                raise UserError("resume=true: resumes a sweep, which needs -m; a run is resumed by resume=DIRECTORY")
             run_dir = None if config.resume is None else apply_resume(config)
             check_data_dir(str(config.data_dir))
             if run_dir is None:
@@ -98,7 +98,6 @@ class ValidateAndReserve(Callback):
                     check_first_tasks(config)
                     jobs = {}
                 sweep_dir = _find(config, overrides) if resumed else _reserve(config, "hydra.sweep.dir").absolute()
-            _check_lengths(sweep_dir, jobs)
             # Hydra composes each job again, from these overrides.
             config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quote_path(sweep_dir)}")
             open_sweep(sweep_dir, overrides, queued(jobs), resumed)
@@ -152,9 +151,7 @@ def _is_resuming(config: DictConfig) -> bool:
     for override in cli_overrides(config):
         if override_key(override) == "resume":
             if config.resume is not True:
-                raise UserError(
-                    f"{override}: resumes one run, so it has to be given without -m; a sweep has resume=true"
-                )
+                raise UserError(f"{override}: resumes one run, without -m; a sweep is resumed by resume=true")
             if is_search(config):
                 raise UserError("resume=true: the same command without it resumes a search")
             return True
@@ -222,7 +219,7 @@ def _check_jobs(config: DictConfig) -> dict[str, list[str]]:
     for data_dir in sorted(data_dirs):
         check_data_dir(data_dir)
     for subdir in jobs:
-        _check_name(subdir)
+        _check_length(Path(config.hydra.sweep.dir).absolute(), subdir)
     return jobs
 
 
@@ -235,21 +232,18 @@ def _check_no_sweep_inside(config: DictConfig, overrides: Sequence[str], job: Di
         raise UserError(f"{sweep}: is a sweep itself, which -m cannot repeat; run each by its own command: {command}")
 
 
-def _check_name(subdir: str) -> None:
-    for name in Path(subdir).parts:
-        if (length := len(name.encode())) > LONGEST_NAME:
-            raise UserError(
-                f"hydra.sweep.subdir={name[:40]}…: expected names of at most {LONGEST_NAME} bytes, got {length}; "
-                "give shorter settings, or a subdir made of some of them"
-            )
-
-
-def _check_lengths(sweep_dir: Path, jobs: Iterator[str] | dict[str, list[str]]) -> None:
-    for subdir in jobs:
-        if (length := len(str(sweep_dir / subdir).encode())) > LONGEST_PATH:
-            raise UserError(
-                f"hydra.sweep.subdir={subdir[:40]}…: its path has {length} bytes, at most {LONGEST_PATH} work"
-            )
+def _check_length(sweep_dir: Path, subdir: str) -> None:
+    """Raise UserError where the system could not make the directory of a job."""
+    name = max(Path(subdir).parts, key=lambda part: len(part.encode()))
+    if (length := len(name.encode())) > LONGEST_NAME:
+        raise UserError(
+            f"hydra.sweep.subdir={name[:40]}…: expected names of at most {LONGEST_NAME} bytes, got {length}; "
+            "give shorter settings, or a subdir made of some of them"
+        )
+    if (length := len(str(sweep_dir / subdir).encode())) > LONGEST_PATH:
+        raise UserError(
+            f"hydra.sweep.subdir={subdir[:40]}…: expected a path of at most {LONGEST_PATH} bytes, got {length}"
+        )
 
 
 def _compose_jobs(config: DictConfig) -> Iterator[tuple[list[str], DictConfig]]:

@@ -43,7 +43,7 @@ def plan(ready: Mapping[str, str | None], given: Sequence[str]) -> Plan:
         if words is not None:
             [override] = parser.parse_overrides([f"{key}={words}"])
             if not override.is_sweep_override():
-                raise UserError(f"search.space.{key}={words}: has to be a range, such as interval(0,4), or null")
+                raise UserError(f"search.space.{key}={words}: expected a range, such as interval(0,4), or null")
             space[key] = _distribution(override)
     fixed = []
     for override in parser.parse_overrides(list(given)):
@@ -75,7 +75,9 @@ def _distribution(override: Override) -> BaseDistribution:
     if isinstance(sweep, IntervalSweep):
         low, high, log = sweep.start, sweep.end, "log" in sweep.tags
         if low is None or high is None or low > high or (log and low <= 0):
-            raise UserError(f"{override.input_line}: has to go from a lower to a higher number, with log from above 0")
+            raise UserError(
+                f"{override.input_line}: expected an interval from a lower to a higher number, with log from above 0"
+            )
         if type(low) is type(high) is int:  # as int(interval(…)) makes them
             return IntDistribution(low, high, log=log)
         return FloatDistribution(low, high, log=log)
