@@ -90,7 +90,7 @@ def test_threads_follow_the_load_unless_they_are_given(
     reads = itertools.count()
     always = functools.partial(SharedCores, waited=lambda: 1e6 * next(reads))
     monkeypatch.setattr("metaplast.cli.run.SharedCores", always)
-    monkeypatch.setattr("metaplast.cli.run.cores", lambda: 2)
+    monkeypatch.setattr("metaplast.training.trainer.default_threads", lambda: 2)
     monkeypatch.setattr("metaplast.training.callbacks.thread_throttle.WINDOW", 0.0)
     giving_way = run(small("trainer.threads=null"), tmp_path / "giving way")
     fixed = run(small("trainer.threads=2"), tmp_path / "fixed")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from metaplast import scenarios
+from metaplast.config.constraints import shown
 from metaplast.errors import UserError
 
 GOOD: dict[Callable[..., Any], dict[str, Any]] = {
@@ -24,17 +25,17 @@ GOOD: dict[Callable[..., Any], dict[str, Any]] = {
 }
 
 BAD = [
-    (scenarios.permuted_fashion_mnist, "n_tasks", 0, "an integer of at least 1"),
-    (scenarios.permuted_fashion_mnist, "seed", -1, "an integer of at least 0"),
-    (scenarios.rotated_mnist, "n_tasks", 0, "an integer of at least 1"),
+    (scenarios.permuted_fashion_mnist, "n_tasks", 0, "expected an integer from 1 to 10000"),
+    (scenarios.permuted_fashion_mnist, "seed", -1, "expected an integer from 0 to 4294967295"),
+    (scenarios.rotated_mnist, "n_tasks", 0, "expected an integer from 1 to 10000"),
     (scenarios.rotated_mnist, "angles", "90", "a number of degrees"),
     (scenarios.rotated_mnist, "angles", None, "a number of degrees"),
     (scenarios.rotated_mnist, "angles", [0, float("nan")], "a number of degrees"),
     (scenarios.rotated_mnist, "angles", True, "a number of degrees"),
-    (scenarios.rotated_mnist, "angles", [0, 1, 2], "has 3 angles, but scenario.n_tasks=2"),
-    (scenarios.split_mnist, "n_tasks", 3, "has to divide the 10 classes"),
-    (scenarios.split_fashion_mnist, "n_tasks", 0, "an integer of at least 1"),
-    (scenarios.split_mnist, "incremental", "domain", "has to be one of class, task"),
+    (scenarios.rotated_mnist, "angles", [0, 1, 2], "expected scenario.n_tasks=2 angles, got 3"),
+    (scenarios.split_mnist, "n_tasks", 3, "expected a number that divides the 10 classes"),
+    (scenarios.split_fashion_mnist, "n_tasks", 0, "expected an integer from 1 to 10"),
+    (scenarios.split_mnist, "incremental", "domain", "expected one of class, task"),
     (scenarios.whole_datasets, "order", [], "a list of one or more of mnist, fashion_mnist"),
     (scenarios.whole_datasets, "order", "mnist", "a list of one or more of mnist, fashion_mnist"),
     (scenarios.whole_datasets, "order", ["mnist", "mnist"], "none of them twice"),
@@ -42,27 +43,27 @@ BAD = [
     (scenarios.mnist_usps, "order", ["fashion_mnist"], "a list of one or more of mnist, usps"),
     (scenarios.mnist_usps, "n_mnist", 60_001, "an integer from 1 to 60000"),
     (scenarios.mnist_usps, "n_usps", 0, "an integer from 1 to 7291"),
-    (scenarios.mnist_usps, "binarize", 1, "has to be true or false"),
-    (scenarios.mnist_usps, "seed", -1, "an integer of at least 0"),
-    (scenarios.fashion_mnist_stream, "n_parts", 0, "an integer of at least 1"),
-    (scenarios.fashion_mnist_stream, "seed", -1, "an integer of at least 0"),
-    (scenarios.cifar10_stream, "n_parts", 2.0, "an integer of at least 1"),
+    (scenarios.mnist_usps, "binarize", 1, "expected one of true, false"),
+    (scenarios.mnist_usps, "seed", -1, "expected an integer from 0 to 4294967295"),
+    (scenarios.fashion_mnist_stream, "n_parts", 0, "expected an integer >= 1"),
+    (scenarios.fashion_mnist_stream, "seed", -1, "expected an integer from 0 to 4294967295"),
+    (scenarios.cifar10_stream, "n_parts", 2.0, "expected an integer >= 1"),
     (
         scenarios.cifar10_stream,
         "augment",
         "crop",
-        "has to be one of none, flip, flip_crop, flip_rotate, flip_rotate_or",
+        "expected one of none, flip, flip_crop, flip_rotate, flip_rotate_or",
     ),
     (scenarios.digits_stream, "n_parts", 1443, "an integer from 1 to 1442"),
-    (scenarios.split_digits, "n_tasks", 4, "has to divide the 10 classes"),
+    (scenarios.split_digits, "n_tasks", 4, "expected a number that divides the 10 classes"),
     (scenarios.cifar10_features, "classes", [], "a list of classes from 0 to 9 for each task"),
     (scenarios.cifar10_features, "classes", [[0], []], "a list of classes from 0 to 9 for each task"),
     (scenarios.cifar10_features, "classes", [0, 1], "a list of classes from 0 to 9 for each task"),
     (scenarios.cifar10_features, "classes", [[0, 10]], "a list of classes from 0 to 9 for each task"),
-    (scenarios.cifar10_features, "classes", [[0, 1], [1, 2]], "none of them twice"),
-    (scenarios.cifar10_features, "scale", "sd", "has to be one of std, variance, none"),
-    (scenarios.cifar100_features, "n_tasks", 3, "has to divide the 100 classes"),
-    (scenarios.cifar100_features, "binarize", None, "has to be true or false"),
+    (scenarios.cifar10_features, "classes", [[0, 1], [1, 2]], "expected each class in one task"),
+    (scenarios.cifar10_features, "scale", "sd", "expected one of std, variance, none"),
+    (scenarios.cifar100_features, "n_tasks", 3, "expected a number that divides the 100 classes"),
+    (scenarios.cifar100_features, "binarize", None, "expected one of true, false"),
 ]
 
 
@@ -74,7 +75,7 @@ def test_a_wrong_argument_is_named_with_what_came_and_what_is_allowed(
     with pytest.raises(UserError) as error:
         make(**arguments, data_dir="/nowhere")
     name = key if key == "seed" else f"scenario.{key}"
-    assert str(error.value).startswith(f"{name}={value}: ")
+    assert str(error.value).startswith(f"{name}={shown(value)}: ")
     assert text in str(error.value)
 
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, open_dict
 
+from metaplast.config.constraints import shown
 from metaplast.config.help import choices
-from metaplast.config.validate import REHEARSING, check, shown, warnings
+from metaplast.config.validate import REHEARSING, check, warnings
 from metaplast.errors import UserError
 
 Compose = Callable[..., DictConfig]
@@ -81,7 +82,9 @@ def test_a_list_for_m_has_one_number_a_weight_layer(overrides: list[str], n_laye
         if n == n_layers:
             check(config)
         else:
-            with pytest.raises(UserError, match=f"has {n} numbers, .*: {n_layers} with model"):
+            with pytest.raises(
+                UserError, match=f"expected one number per weight layer, {n_layers} with model.*, got {n}$"
+            ):
                 check(config)
 
 
@@ -92,7 +95,7 @@ def test_measurements_have_to_fall_on_the_ends_of_tasks(epochs: int, every: int)
     if epochs % every == 0:
         check(config)
     else:
-        with pytest.raises(UserError, match=f"^measure_every={every}: has to divide epochs_per_task={epochs}"):
+        with pytest.raises(UserError, match=f"^measure_every={every}: expected a divisor of epochs_per_task={epochs}"):
             check(config)
 
 
@@ -110,7 +113,7 @@ def test_a_batch_of_one_is_refused_where_it_has_no_variance(
     overrides: list[str], refused: bool, composed: Compose
 ) -> None:
     if refused:
-        with pytest.raises(UserError, match="batch_size=1: has to be 2 or more"):
+        with pytest.raises(UserError, match="batch_size=1: expected 2 or more"):
             check(composed(*overrides))
     else:
         check(composed(*overrides))

@@ -10,9 +10,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from metaplast.config.schema import TARGETS
 from metaplast.errors import UserError
 
-LABELS = ("name",)  # what a summary calls the choice; no argument of its target
+LABELS = ("name",)
+"""What a summary calls the choice; not an argument of its target."""
+HYDRA_KEYS = ("_target_", "_args_", "_partial_", "_recursive_", "_convert_")
+"""What Hydra's `instantiate` reads itself."""
 
 
 class Kind(NamedTuple):
@@ -37,7 +41,7 @@ def partial(node: DictConfig, kind: Kind | None = None) -> functools.partial[Any
     >>> area([3, 4])
     5.0
     """
-    key = _key_of(node)
+    key = _node_key(node)
     if "_target_" not in node:
         raise UserError(f"{key} has no _target_, the function or class to build it with")
     arguments = node.copy()
@@ -80,7 +84,7 @@ def _check_kind(node: DictConfig, target: Any, kind: Kind) -> None:
         fits = False
     if not fits:
         raise UserError(
-            f"{_key_of(node)}._target_={node['_target_']}: expected {kind.words}: a class, or a function whose return "
+            f"{_node_key(node)}._target_={node['_target_']}: expected {kind.words}: a class, or a function whose return "
             "annotation names one; it was not called"
         )
 
@@ -96,24 +100,37 @@ def _returned_classes(function: Callable[..., Any]) -> list[type]:
     return [] if Any in classes else [one if inspect.isclass(one) else type(None) for one in classes]
 
 
+def shared_arguments(strategy: DictConfig, plugin: DictConfig) -> dict[str, Any]:
+    """Return the arguments of `plugin`, one of ours, that stand in the section `strategy` under the same names.
+
+    So that conf/strategy/*.yaml states each once, where the user sets it. What `plugin` itself has goes first.
+    """
+    names = [name for name in TARGETS.get(plugin["_target_"], ()) if name in strategy and name not in plugin]
+    values = {name: strategy[name] for name in names}
+    return {
+        name: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+        for name, value in values.items()
+    }
+
+
 def _check_arguments(node: DictConfig, target: functools.partial[Any], extra: dict[str, Any]) -> None:
     """Say in terms of the configuration what Python would say as a TypeError of a function that the user never saw."""
     try:
         signature = inspect.signature(target.func)
     except ValueError:  # some built-in functions do not tell
         return
-    key, name = _key_of(node), str(node["_target_"])
-    given = target.keywords | extra
+    key, name = _node_key(node), str(node["_target_"])
+    passed = target.keywords | extra
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
-        for argument in given:
+        for argument in passed:
             if argument not in signature.parameters:
                 source = f"{key}.{argument}" if argument in target.keywords else f"{argument}, given to every {key},"
                 raise UserError(f"{source} is not taken by {name}, which takes {', '.join(signature.parameters)}")
     try:
-        signature.bind(*target.args, **given)
+        signature.bind(*target.args, **passed)
     except TypeError as error:
         raise UserError(f"{key}: {name} cannot be called: {error}") from None
 
 
-def _key_of(node: DictConfig) -> str:
+def _node_key(node: DictConfig) -> str:
     return node._get_full_key(None) or "the configuration"

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from metaplast.config.help import choices, groups
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 from metaplast.errors import UserError
 
 
@@ -69,11 +69,16 @@ def explain(error: BaseException, arguments: Sequence[str], conf: Path) -> str:
 
 
 def _no_such_choice(error: MissingConfigException, arguments: Sequence[str]) -> str:
-    group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    missing = str(error.missing_cfg_file)
+    group, _, choice = missing.rpartition("/")
+    for argument in arguments:  # a choice may have slashes of its own, as a path has
+        key, _, value = argument.partition("=")
+        if value and f"{override_key(key)}/{value}" == missing:
+            group, choice = override_key(key), value
     if not group:
         return f"{choice}: there is no such file in the configuration directory"
     asker = re.match(r"In '(.*?)'", str(error))
-    elsewhere = f" (asked for by {asker[1]}.yaml)" if asker and group not in map(key_of, arguments) else ""
+    elsewhere = f" (asked for by {asker[1]}.yaml)" if asker and group not in map(override_key, arguments) else ""
     options = list(error.options or ["nothing"])
     guess = did_you_mean(choice, options)
     return f"{group}={choice}{elsewhere}: there is no such choice{guess}; {group} is one of {', '.join(options)}"
@@ -124,17 +129,17 @@ def _wrong_plus(error: BaseException, arguments: Sequence[str]) -> str | None:
     """Put in words that something was added which is there."""
     if re.search("An item is already at|appears more than once|force-add of config groups", str(error)):
         for argument in arguments:
-            if argument.startswith("+") and key_of(argument) in str(error):
+            if argument.startswith("+") and override_key(argument) in str(error):
                 plain = argument.lstrip("+")
                 some = f" (++{plain} where only some choices of a sweep have it)" if "already at" in str(error) else ""
-                return f"{argument}: {key_of(argument)} is there already; write {plain}{some}"
+                return f"{argument}: {override_key(argument)} is there already; write {plain}{some}"
     return None
 
 
 def _no_name(arguments: Sequence[str], conf: Path) -> str | None:
     """Find the override that gives a group something which cannot be the name of a choice, such as null or 3."""
     for argument in arguments:
-        key, value = key_of(argument), argument.partition("=")[2]
+        key, value = override_key(argument), argument.partition("=")[2]
         if not key and not argument.startswith("-"):
             return f"{argument}: is not KEY=VALUE, such as m=1.3"
         if key in groups(conf) and re.fullmatch(r"null|true|false|[\d.+-]+", value):
@@ -161,5 +166,5 @@ def _said(error: BaseException, arguments: Sequence[str]) -> str:
     if not isinstance(error, HydraException | OmegaConfBaseException):
         message += " (HYDRA_FULL_ERROR=1 shows where)"
     about = re.sub(r"\[(.*?)\]", r".\1", getattr(parts[-1], "full_key", None) or "")
-    named = [argument for argument in arguments if about and about.startswith(key_of(argument))]
+    named = [argument for argument in arguments if about and about.startswith(override_key(argument))]
     return f"{' '.join(named or ([about] if about else arguments))}: {message}"

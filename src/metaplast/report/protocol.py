@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 
 
 class MetricLabel(NamedTuple):
@@ -180,7 +180,7 @@ def run_naming(
     >>> found["name"], found["group"], found["notes"]
     ('meta · m = 1.3 · pmnist · bnn · seed 0 · batch_size=50', '2026-11-24 10-00-00', 'm=1.3 batch_size=50')
     """
-    others = [override for override in overrides if _is_telling(key_of(override))]
+    others = [override for override in overrides if _is_telling(override_key(override))]
     name = " · ".join([run_title(summary), *others])
     return {
         "name": name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…",

@@ -1,6 +1,7 @@
 """Reserves the directory of a run, locks it for one process, and reads the configuration to resume from."""
 
 import itertools
+import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,22 @@ def check_not_finished(run_dir: Path) -> None:
             f"run_dir={run_dir}: expected a directory without results, got a run with a checkpoint; "
             f"give another, or resume it with resume={run_dir}"
         )
+
+
+def remove_run_dir(run_dir: Path) -> None:
+    """Remove the directory of a run that was refused before its first step, and parents that are left empty.
+
+    Parents are removed only below the current directory, and nothing where `run_dir` is that directory itself.
+    """
+    shutil.rmtree(run_dir, ignore_errors=True)
+    cwd = Path.cwd()
+    for parent in run_dir.absolute().parents:
+        if cwd not in parent.parents:
+            break
+        try:
+            parent.rmdir()
+        except OSError:  # holds something else
+            break
 
 
 def has_checkpoint(run_dir: Path) -> bool:

@@ -6,13 +6,13 @@ by their signs (on which the divisor of the normalization has no effect).
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from metaplast.config.arguments import check_divides, check_true_or_false, check_word
-from metaplast.data import SCALES, TaskTensors, normalize_rows, read_features, split_by_class
+from metaplast.config.arguments import check_arguments, check_divides
+from metaplast.config.constraints import shown
+from metaplast.data import TaskTensors, normalize_rows, read_features, split_by_class
 from metaplast.errors import UserError
 from metaplast.scenarios.base import Scenario
 
@@ -39,7 +39,10 @@ def cifar10_features(
     mean of its row, else -1. The features are read from `file`, relative to `data_dir`. `seed` is not used, since
     nothing is random. Raises UserError for a wrong argument or for a missing or wrong file.
     """
-    _check_classes(classes, n_classes=10)
+    check_arguments("metaplast.scenarios.cifar10_features", "scenario", classes=classes)
+    labels = [label for part in classes for label in part]
+    if len({*labels}) < len(labels):
+        raise UserError(f"scenario.classes={shown(_lists(classes))}: expected each class in one task, got one twice")
     return _features(Path(data_dir).expanduser() / file, classes, 10, scale, binarize)
 
 
@@ -50,6 +53,7 @@ def cifar100_features(
 
     `n_tasks` divides 100; otherwise as :func:`cifar10_features`.
     """
+    check_arguments("metaplast.scenarios.cifar100_features", "scenario", n_tasks=n_tasks)
     check_divides("scenario.n_tasks", n_tasks, 100)
     width = 100 // n_tasks
     classes = [range(first, first + width) for first in range(0, 100, width)]
@@ -57,8 +61,7 @@ def cifar100_features(
 
 
 def _features(path: Path, classes: Sequence[Sequence[int]], n_classes: int, scale: str, binarize: bool) -> Scenario:
-    check_word("scenario.scale", scale, SCALES)
-    check_true_or_false("scenario.binarize", binarize)
+    check_arguments("metaplast.scenarios.cifar100_features", "scenario", scale=scale, binarize=binarize)
     train, test = (
         split_by_class(_rows(*read_features(path, part, n_classes), scale, binarize), classes) for part in (True, False)
     )
@@ -76,16 +79,5 @@ def _signs(rows: Tensor) -> Tensor:
     return (rows >= 0).to(torch.int8) * 2 - 1
 
 
-def _check_classes(classes: Any, n_classes: int) -> None:
-    parts = [list(part) if _is_list(part) else [] for part in classes] if _is_list(classes) else []
-    labels = [label for part in parts for label in part]
-    allowed = all(type(label) is int and 0 <= label < n_classes for label in labels)
-    if not parts or not all(parts) or not allowed or len(set(labels)) < len(labels):
-        raise UserError(
-            f"scenario.classes={classes}: expected a list of classes from 0 to {n_classes - 1} for each task, none "
-            f"twice, got {classes!r}"
-        )
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
+def _lists(classes: Sequence[Sequence[int]]) -> list[list[int]]:
+    return [list(part) for part in classes]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch.nn.functional import pad
 
-from metaplast.config.arguments import check_whole
+from metaplast.config.arguments import check_arguments
 from metaplast.data import TaskTensors, load_digits, load_fashion_mnist, load_mnist, random_permutation
 from metaplast.scenarios.base import Scenario
 
@@ -25,17 +25,14 @@ def permuted_mnist(n_tasks: int, seed: int, data_dir: str | Path, padding: int =
     common. `n_tasks` is an integer ≥ 1, `seed` and `padding` ≥ 0; MNIST is read from `data_dir`, or
     downloaded to it. Raises UserError for a wrong argument or for missing data.
     """
-    check_whole("scenario.n_tasks", n_tasks, least=1)
-    check_whole("scenario.padding", padding, least=0)
-    check_whole("seed", seed, least=0)
+    check_arguments("metaplast.scenarios.permuted_mnist", "scenario", n_tasks=n_tasks, padding=padding, seed=seed)
     train, test = (TaskTensors(*load_mnist(data_dir, train=part)) for part in (True, False))
     return _permuted(_padded(train, padding), _padded(test, padding), n_tasks, seed)
 
 
 def permuted_fashion_mnist(n_tasks: int, seed: int, data_dir: str | Path) -> Scenario:
     """Permuted Fashion-MNIST: sizes, arguments and errors as in :func:`permuted_mnist`."""
-    check_whole("scenario.n_tasks", n_tasks, least=1)
-    check_whole("seed", seed, least=0)
+    check_arguments("metaplast.scenarios.permuted_mnist", "scenario", n_tasks=n_tasks, seed=seed)
     train, test = (TaskTensors(*load_fashion_mnist(data_dir, train=part)) for part in (True, False))
     return _permuted(train, test, n_tasks, seed)
 
@@ -45,8 +42,7 @@ def permuted_digits(n_tasks: int, seed: int, data_dir: str | Path | None = None)
 
     Arguments and errors as in :func:`permuted_mnist`; `data_dir` is not used, since the images come with scikit-learn.
     """
-    check_whole("scenario.n_tasks", n_tasks, least=1)
-    check_whole("seed", seed, least=0)
+    check_arguments("metaplast.scenarios.permuted_mnist", "scenario", n_tasks=n_tasks, seed=seed)
     train, test = (TaskTensors(*load_digits(train=part)) for part in (True, False))
     return _permuted(train, test, n_tasks, seed)
 

@@ -3,13 +3,12 @@
 Source: Lopez-Paz and Ranzato 2017 (arXiv 1706.08840).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from metaplast.config.arguments import check_whole
+from metaplast.config.arguments import check_arguments
+from metaplast.config.constraints import shown
 from metaplast.data import TaskTensors, load_mnist, rotate
 from metaplast.errors import UserError
 from metaplast.scenarios.base import Scenario
@@ -25,7 +24,7 @@ def rotated_mnist(n_tasks: int, angles: float | Sequence[float], seed: int, data
     downloaded to it. `seed` is not used, since nothing is random. Raises UserError for a wrong argument or for missing
     data.
     """
-    check_whole("scenario.n_tasks", n_tasks, least=1)
+    check_arguments("metaplast.scenarios.rotated_mnist", "scenario", n_tasks=n_tasks, angles=angles)
     degrees = _angles(n_tasks, angles)
     train, test = (TaskTensors(*load_mnist(data_dir, train=part)) for part in (True, False))
     return Scenario.from_tensors(
@@ -35,12 +34,10 @@ def rotated_mnist(n_tasks: int, angles: float | Sequence[float], seed: int, data
     )
 
 
-def _angles(n_tasks: int, angles: Any) -> list[float]:
-    listed = list(angles) if isinstance(angles, Sequence) and not isinstance(angles, str) else [angles]
-    if not all(type(angle) in (int, float) and math.isfinite(angle) for angle in listed):
-        raise UserError(f"scenario.angles={angles}: expected degrees or a list of them, one per task, got {angles!r}")
+def _angles(n_tasks: int, angles: float | Sequence[float]) -> list[float]:
     if not isinstance(angles, Sequence):
         return [angles * task / max(1, n_tasks - 1) for task in range(n_tasks)]
-    if len(listed) != n_tasks:
-        raise UserError(f"scenario.angles={listed}: expected scenario.n_tasks={n_tasks} angles, got {len(listed)}")
-    return listed
+    if len(angles) != n_tasks:
+        listed = shown(list(angles))
+        raise UserError(f"scenario.angles={listed}: expected scenario.n_tasks={n_tasks} angles, got {len(angles)}")
+    return list(angles)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metaplast.config.arguments import check_order, check_true_or_false, check_whole
+from metaplast.config.arguments import check_arguments
 from metaplast.data import TaskTensors, load_fashion_mnist, load_mnist, load_usps, random_permutation
 from metaplast.scenarios.base import Scenario
 
@@ -28,7 +28,7 @@ def whole_datasets(order: Sequence[str], seed: int, data_dir: str | Path) -> Sce
     or downloaded to it. `seed` is not used, since nothing is random. Raises UserError for a wrong argument or for
     missing data.
     """
-    check_order("scenario.order", order, [*_LOADERS])
+    check_arguments("metaplast.scenarios.whole_datasets", "scenario", order=order)
     train, test = ([TaskTensors(*_LOADERS[name](data_dir, train=part)) for name in order] for part in (True, False))
     return Scenario.from_tensors(train, test, n_classes=_N_CLASSES)
 
@@ -47,11 +47,8 @@ def mnist_usps(
     read from `data_dir`; MNIST is downloaded if it is missing, USPS is not: see :func:`metaplast.data.load_usps`.
     Raises UserError for a wrong argument or for missing data.
     """
-    check_whole("seed", seed, least=0)
-    check_order("scenario.order", order, ["mnist", "usps"])
-    check_whole("scenario.n_mnist", n_mnist, least=1, most=60_000)
-    check_whole("scenario.n_usps", n_usps, least=1, most=7_291)
-    check_true_or_false("scenario.binarize", binarize)
+    settings = {"order": order, "n_mnist": n_mnist, "n_usps": n_usps, "binarize": binarize, "seed": seed}
+    check_arguments("metaplast.scenarios.mnist_usps", "scenario", **settings)
     sizes = {"mnist": n_mnist, "usps": n_usps}
     train, test = ([_whole(name, data_dir, binarize, train) for name in order] for train in (True, False))
     train = [_contiguous(task, sizes[name], seed) for name, task in zip(order, train, strict=True)]

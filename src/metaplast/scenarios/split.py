@@ -11,11 +11,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from metaplast.config.arguments import check_divides, check_word
+from metaplast.config.arguments import check_arguments, check_divides
 from metaplast.data import TaskTensors, load_digits, load_fashion_mnist, load_mnist, split_by_class
 from metaplast.scenarios.base import Scenario
 
-INCREMENTAL = ("class", "task")
 _N_CLASSES = 10
 
 
@@ -39,8 +38,8 @@ def split_digits(n_tasks: int, incremental: str, seed: int, data_dir: str | Path
 
 
 def _split(load: Callable[[bool], tuple[Tensor, Tensor]], n_tasks: int, incremental: str) -> Scenario:
+    check_arguments("metaplast.scenarios.split_mnist", "scenario", n_tasks=n_tasks, incremental=incremental)
     check_divides("scenario.n_tasks", n_tasks, _N_CLASSES)
-    check_word("scenario.incremental", incremental, INCREMENTAL)
     width = _N_CLASSES // n_tasks
     classes = tuple(tuple(range(first, first + width)) for first in range(0, _N_CLASSES, width))
     train, test = (split_by_class(TaskTensors(*load(part)), classes) for part in (True, False))

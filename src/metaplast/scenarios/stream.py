@@ -8,11 +8,11 @@ Source: Laborieux et al. 2021 (arXiv 2101.07592), stream learning.
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 from torch import Tensor
 
-from metaplast.config.arguments import check_whole, check_word
+from metaplast.config.arguments import check_arguments
+from metaplast.config.constraints import integer, problem
 from metaplast.data import (
     Augmentation,
     TaskTensors,
@@ -21,6 +21,7 @@ from metaplast.data import (
     load_fashion_mnist,
     random_permutation,
 )
+from metaplast.errors import UserError
 from metaplast.scenarios.base import Scenario
 
 _N_CLASSES = 10
@@ -41,7 +42,7 @@ def cifar10_stream(n_parts: int, augment: Augmentation, seed: int, data_dir: str
     `augment` is the random augmentation of training images, see :data:`metaplast.data.Augmentation`. Otherwise as
     :func:`fashion_mnist_stream`, but the data are not downloaded: see :func:`metaplast.data.load_cifar10`.
     """
-    check_word("scenario.augment", augment, get_args(Augmentation))
+    check_arguments("metaplast.scenarios.cifar10_stream", "scenario", augment=augment)
     return _stream(lambda train: load_cifar10(data_dir, train), n_parts, seed, augment)
 
 
@@ -56,10 +57,11 @@ def digits_stream(n_parts: int, seed: int, data_dir: str | Path | None = None) -
 def _stream(
     load: Callable[[bool], tuple[Tensor, Tensor]], n_parts: int, seed: int, augment: Augmentation = "none"
 ) -> Scenario:
-    check_whole("scenario.n_parts", n_parts, least=1)
-    check_whole("seed", seed, least=0)
+    check_arguments("metaplast.scenarios.digits_stream", "scenario", n_parts=n_parts, seed=seed)
     images, labels = load(True)
-    check_whole("scenario.n_parts", n_parts, least=1, most=len(labels))
+    at_most = integer(1, len(labels))
+    if not at_most.is_valid(n_parts):
+        raise UserError(problem("scenario.n_parts", n_parts, at_most))
     order = random_permutation(len(labels), seed)
     parts = zip(images[order].tensor_split(n_parts), labels[order].tensor_split(n_parts), strict=True)
     train = [TaskTensors(*part, augmentation=augment) for part in parts]

@@ -15,8 +15,6 @@ from avalanche.training.utils import ParamData
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from metaplast.config.arguments import check_count
-
 
 class Memory:
     """Samples drawn in rounds, each in a new random order; an incomplete draw at the end of a round is skipped.
@@ -45,13 +43,6 @@ class Memory:
             self.order = _shuffled(len(self.columns[0]))
         indices, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
         return [column[indices.to(column.device)] for column in self.columns]
-
-
-def check_sizes(mem_size: int, batch_size_mem: int | None) -> None:
-    """Raise UserError for an empty memory or an empty draw."""
-    check_count("mem_size", mem_size)
-    if batch_size_mem is not None:
-        check_count("batch_size_mem", batch_size_mem, "null or an integer >= 1")
 
 
 def _shuffled(n: int) -> Tensor:

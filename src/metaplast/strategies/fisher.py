@@ -10,13 +10,14 @@ To support another layer type, register a function for it with `squared_gradient
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce, singledispatch
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from metaplast.config.arguments import check_arguments
 from metaplast.errors import UserError
 from metaplast.nn import BatchNorm, TaskNorm
 
@@ -185,10 +186,7 @@ def diagonal_fisher(
 
 def check_settings(labels: Labels, n_samples: int | None) -> None:
     """Raise UserError where one of the two is out of its range."""
-    if labels not in get_args(Labels):
-        raise UserError(f"labels={labels}: choose from {', '.join(get_args(Labels))}")
-    if n_samples is not None and (not isinstance(n_samples, int) or n_samples < 1):
-        raise UserError(f"n_samples={n_samples}: an integer of at least 1 is needed, or null for all")
+    check_arguments("metaplast.strategies.plugins.ewc.ewc_plugin", labels=labels, n_samples=n_samples)
 
 
 def check_network(network: nn.Module) -> None:

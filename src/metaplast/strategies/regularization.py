@@ -18,7 +18,7 @@ import torch
 from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor, nn
 
-from metaplast.config.arguments import check_choice
+from metaplast.config.arguments import check_arguments
 from metaplast.errors import UserError
 from metaplast.nn import BatchNorm, TaskNorm, binarize, hidden_weights, set_population_statistics, task_norms
 
@@ -163,7 +163,7 @@ class ConsolidationPlugin(SupervisedPlugin):  # type: ignore[misc]
 
     def __init__(self, strength: float, weights: Weights, norm_parameters: bool) -> None:
         super().__init__()
-        check_choice("weights", weights, Weights)
+        check_arguments("metaplast.strategies.plugins.ewc.ewc_plugin", weights=weights)
         self.strength, self.weights, self.norm_parameters = strength, weights, norm_parameters
         self.penalty = QuadraticPenalty()
         """Without its factor; 0 until the first experience has ended."""

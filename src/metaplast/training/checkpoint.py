@@ -27,6 +27,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 
 from metaplast.errors import UserError
 from metaplast.io import RefusedFileError, create_exclusively, leads_out, open_regular, temporary_path
+from metaplast.training.signals import defer_signals, exit_as_requested, stop_deferring, stop_requested
 
 
 def random_state() -> dict[str, Any]:
@@ -427,16 +428,38 @@ class _Started(pl.Callback):
 
 
 class LastCheckpoint(Checkpoint):
-    """Save to `path` after every `every` epochs and after the last.
+    """Save to `path` after every `every` epochs and after the last, and where a signal asks the run to stop.
 
-    Lightning calls checkpoint callbacks behind all others, so that what those keep of the epoch is saved with it.
+    Lightning calls checkpoint callbacks after all others, so that the checkpoint has what those keep of the epoch.
     """
 
     def __init__(self, path: Path, every: int = 1) -> None:
         self.path, self.every = path, every
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save, if it is time."""
-        done = trainer.current_epoch + 1
-        if done % self.every == 0 or done == trainer.max_epochs:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Answer signals at the end of a batch from now on; Lightning has installed handlers of its own before."""
+        defer_signals()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and stop, if a signal asks for it; behind the last batch of an epoch its tests come first."""
+        if stop_requested() and not trainer.is_last_batch:
             trainer.save_checkpoint(self.path)
+            exit_as_requested()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save, if it is time or a signal asks for it; then stop, unless this was the last epoch."""
+        done = trainer.current_epoch + 1
+        if done % self.every == 0 or done == trainer.max_epochs or stop_requested():
+            trainer.save_checkpoint(self.path)
+        if stop_requested() and done != trainer.max_epochs:
+            exit_as_requested()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let signals end the process at once again."""
+        stop_deferring()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """The same."""
+        stop_deferring()

@@ -14,7 +14,7 @@ from metaplast.runs.untrusted import load_saved_config
 from metaplast.scenarios import Scenario
 from metaplast.training.checkpoint import read_checkpoint
 from metaplast.training.kinds import SCENARIO
-from metaplast.training.trainer import network_for, tasks_of
+from metaplast.training.trainer import build_network, select_tasks
 
 _PREFIX = "network."
 """What the learner puts before the names of the network's tensors."""
@@ -50,11 +50,11 @@ def load_finished_run(run_dir: Path, data_dir: Path | None = None, trust: Collec
     if not {"seed", "data_dir"} <= set(config):
         raise UserError(f"{path}: holds no seed and data_dir, as the configuration of a run does")
     whole = build(config.scenario, SCENARIO, seed=config.seed, data_dir=str(data_dir or config.data_dir))
-    network = network_for(config, whole)
+    network = build_network(config, whole)
     tensors = {key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)}
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{run_dir}: its checkpoint does not fit the network of its config.yaml: {reason}") from error
-    return FinishedRun(config, tasks_of(config, whole), network)
+    return FinishedRun(config, select_tasks(config, whole), network)

@@ -8,8 +8,8 @@ from avalanche.training.supervised.der import ClassBalancedBufferWithLogits
 from torch import Tensor
 from torch.nn import functional as F
 
-from metaplast.config.arguments import check_not_negative
-from metaplast.strategies.buffers import Memory, check_sizes, columns_of, load_memory_state, memory_state
+from metaplast.config.arguments import check_arguments
+from metaplast.strategies.buffers import Memory, columns_of, load_memory_state, memory_state
 
 
 class DER(SupervisedPlugin):  # type: ignore[misc]
@@ -34,9 +34,8 @@ class DER(SupervisedPlugin):  # type: ignore[misc]
     def __init__(
         self, mem_size: int = 200, batch_size_mem: int | None = None, alpha: float = 0.1, beta: float = 0.5
     ) -> None:
-        check_sizes(mem_size, batch_size_mem)
-        check_not_negative("alpha", alpha)
-        check_not_negative("beta", beta)
+        target = "metaplast.strategies.plugins.der.DER"
+        check_arguments(target, mem_size=mem_size, batch_size_mem=batch_size_mem, alpha=alpha, beta=beta)
         super().__init__()
         self.batch_size_mem, self.alpha, self.beta = batch_size_mem, alpha, beta
         self.storage_policy = ClassBalancedBufferWithLogits(mem_size)

@@ -12,7 +12,8 @@ import torch
 from avalanche.training.plugins import EWCPlugin
 from torch import Tensor, nn
 
-from metaplast.config.arguments import check_choice, check_not_negative, check_number
+from metaplast.config.arguments import check_arguments
+from metaplast.config.constraints import shown
 from metaplast.data import TaskTensors, seed_of
 from metaplast.errors import UserError
 from metaplast.nn import TaskCrossEntropy
@@ -193,7 +194,7 @@ def ewc_plugin(
     """
     if fisher == "exact":
         return EWC(ewc_lambda, weights, labels, n_samples, mode, gamma, shuffled, seed, norm_parameters)
-    check_choice("fisher", fisher, Fisher)
+    check_arguments("metaplast.strategies.plugins.ewc.ewc_plugin", fisher=fisher)
     if shuffled:
         raise UserError("fisher=batch: Avalanche's own EWC cannot shuffle its importances; fisher has to be exact here")
     _check(ewc_lambda, mode, gamma)
@@ -202,12 +203,10 @@ def ewc_plugin(
 
 
 def _check(ewc_lambda: float, mode: Mode, gamma: float | None) -> None:
-    check_not_negative("ewc_lambda", ewc_lambda)
-    check_choice("mode", mode, Mode)
-    if mode == "separate" and gamma is not None:
-        raise UserError(f"gamma={gamma}: only mode=online has one; it has to be null here")
-    if mode == "online":
-        check_number("gamma", gamma, "for mode=online a number from 0 to 1", lambda number: 0 <= number <= 1)
+    check_arguments("metaplast.strategies.plugins.ewc.ewc_plugin", ewc_lambda=ewc_lambda, mode=mode, gamma=gamma)
+    if (gamma is None) is (mode == "online"):
+        expected = "a number from 0 to 1" if mode == "online" else "null"
+        raise UserError(f"gamma={shown(gamma)}: expected {expected} with mode={mode}, got {shown(gamma)}")
 
 
 def _permuted(tensor: Tensor, generator: torch.Generator) -> Tensor:

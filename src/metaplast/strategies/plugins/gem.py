@@ -7,7 +7,7 @@ import torch
 from avalanche.training.plugins import AGEMPlugin, GEMPlugin
 from torch import Tensor
 
-from metaplast.config.arguments import check_count, check_not_negative
+from metaplast.config.arguments import check_arguments
 from metaplast.strategies.buffers import Memory, columns_of
 from metaplast.strategies.regularization import statistics_kept
 
@@ -27,8 +27,8 @@ class GEM(GEMPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, patterns_per_experience: int, memory_strength: float) -> None:
-        check_count("patterns_per_experience", patterns_per_experience)
-        check_not_negative("memory_strength", memory_strength)
+        target = "metaplast.strategies.plugins.gem.GEM"
+        check_arguments(target, patterns_per_experience=patterns_per_experience, memory_strength=memory_strength)
         super().__init__(patterns_per_experience, memory_strength)
 
     def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
@@ -60,8 +60,8 @@ class AGEM(AGEMPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, patterns_per_experience: int, sample_size: int) -> None:
-        check_count("patterns_per_experience", patterns_per_experience)
-        check_count("sample_size", sample_size)
+        target = "metaplast.strategies.plugins.gem.AGEM"
+        check_arguments(target, patterns_per_experience=patterns_per_experience, sample_size=sample_size)
         super().__init__(patterns_per_experience, sample_size)
         self.buffers: list[Memory] = []
 

@@ -8,7 +8,7 @@ from avalanche.training.plugins import MASPlugin
 from avalanche.training.utils import ParamData
 from torch import Tensor
 
-from metaplast.config.arguments import check_not_negative, check_share
+from metaplast.config.arguments import check_arguments
 from metaplast.data import batch_slices
 from metaplast.errors import UserError
 from metaplast.nn import LayerNorm
@@ -48,8 +48,8 @@ class MAS(MASPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, lambda_reg: float = 1.0, alpha: float = 0.5, norm_parameters: bool = False) -> None:
-        check_not_negative("lambda_reg", lambda_reg)
-        check_share("alpha", alpha)
+        target = "metaplast.strategies.plugins.mas.MAS"
+        check_arguments(target, lambda_reg=lambda_reg, alpha=alpha, norm_parameters=norm_parameters)
         super().__init__(lambda_reg, alpha)
         self.norm_parameters = norm_parameters
 

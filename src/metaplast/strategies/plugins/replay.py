@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from avalanche.training.plugins import ReplayPlugin
 
-from metaplast.strategies.buffers import Memory, check_sizes, columns_of, load_memory_state, memory_state
+from metaplast.config.arguments import check_arguments
+from metaplast.strategies.buffers import Memory, columns_of, load_memory_state, memory_state
 
 
 class Replay(ReplayPlugin):  # type: ignore[misc]
@@ -24,7 +25,8 @@ class Replay(ReplayPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, mem_size: int = 200, batch_size_mem: int | None = None) -> None:
-        check_sizes(mem_size, batch_size_mem)
+        target = "metaplast.strategies.plugins.replay.Replay"
+        check_arguments(target, mem_size=mem_size, batch_size_mem=batch_size_mem)
         super().__init__(mem_size, batch_size_mem=batch_size_mem)
         self.memory: Memory | None = None
         """What the current experience rehearses; None in the first."""

@@ -7,7 +7,7 @@ from avalanche.training.plugins import RWalkPlugin
 from avalanche.training.utils import copy_params_dict
 from torch import Tensor
 
-from metaplast.config.arguments import check_count, check_not_negative, check_share
+from metaplast.config.arguments import check_arguments
 from metaplast.strategies.buffers import parameter_data, tensors
 from metaplast.strategies.regularization import check_norm_parameters, penalized_weights, statistics_kept
 
@@ -50,9 +50,8 @@ class RWalk(RWalkPlugin):  # type: ignore[misc]
     def __init__(
         self, ewc_lambda: float = 0.1, ewc_alpha: float = 0.9, delta_t: int = 10, norm_parameters: bool = False
     ) -> None:
-        check_not_negative("ewc_lambda", ewc_lambda)
-        check_share("ewc_alpha", ewc_alpha)
-        check_count("delta_t", delta_t)
+        settings = {"ewc_lambda": ewc_lambda, "ewc_alpha": ewc_alpha, "delta_t": delta_t}
+        check_arguments("metaplast.strategies.plugins.rwalk.RWalk", **settings, norm_parameters=norm_parameters)
         super().__init__(ewc_lambda, ewc_alpha, delta_t)
         self.norm_parameters = norm_parameters
 

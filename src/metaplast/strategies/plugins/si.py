@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaplast.config.arguments import check_choice, check_not_negative, check_number
+from metaplast.config.arguments import check_arguments
 from metaplast.strategies.regularization import (
     ConsolidationPlugin,
     QuadraticPenalty,
@@ -55,9 +55,8 @@ class SI(ConsolidationPlugin):
         path: Weights = "hidden",
         norm_parameters: bool = False,
     ) -> None:
-        check_not_negative("si_lambda", si_lambda)
-        check_number("xi", xi, "a number > 0", lambda number: number > 0)
-        check_choice("path", path, Weights)
+        settings = {"si_lambda": si_lambda, "xi": xi, "weights": weights, "path": path}
+        check_arguments("metaplast.strategies.plugins.si.SI", **settings, norm_parameters=norm_parameters)
         super().__init__(si_lambda, weights, norm_parameters)
         self.xi, self.path = xi, path
         self.integral: dict[str, Tensor] = {}
