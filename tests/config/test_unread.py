@@ -74,8 +74,8 @@ def test_a_misspelt_key_of_a_users_file_is_refused(
             r"remove with ~strategy.optimizer.consolidation ~strategy.optimizer.compiled$",
         ),
         (
-            "model._target_=metaplast.nn.networks.bcnn",
-            r"^model._target_=metaplast.nn.networks.bcnn: does not take hidden",
+            "model._target_=metaplast.nn.models.bcnn",
+            r"^model._target_=metaplast.nn.models.bcnn: does not take hidden",
         ),
     ],
 )

@@ -108,7 +108,7 @@ def test_a_run_directory_brings_no_code_but_what_is_trusted_by_name(
     monkeypatch.syspath_prepend(tmp_path)
     main, run_dir = runpy.run_path(str(SCRIPT))["main"], lay_run(tmp_path / "run")
     config = run_dir / "config.yaml"
-    config.write_text(config.read_text().replace("metaplast.nn.networks.bnn", "mine.bnn"))
+    config.write_text(config.read_text().replace("metaplast.nn.models.bnn", "mine.bnn"))
     few = ("--switched", "50", "20", "--draws", "2", "--images", "50", "--bins", "3")
     assert main([str(run_dir), *few]) == 2
     said = capsys.readouterr().err

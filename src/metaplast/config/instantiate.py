@@ -84,8 +84,8 @@ def _check_kind(node: DictConfig, target: Any, kind: Kind) -> None:
         fits = False
     if not fits:
         raise UserError(
-            f"{_node_key(node)}._target_={node['_target_']}: expected {kind.words}: a class, or a function whose return "
-            "annotation names one; it was not called"
+            f"{_node_key(node)}._target_={node['_target_']}: expected {kind.words}: a class, or a function whose "
+            "return annotation names one; it was not called"
         )
 
 

@@ -57,7 +57,7 @@ def json_schema() -> dict[str, Any]:
     """Return conf/schema.json: what a file of each group may hold, and one with `# @package _global_`."""
     of = {
         "scenario": _of_targets("metaplast.scenarios."),
-        "model": _of_targets("metaplast.nn.networks."),
+        "model": _of_targets("metaplast.nn.models."),
         "strategy": _strategy(),
         **{section: _of_section(section) for section in ("trainer", "logger", "first_tasks", "search")},
     }
