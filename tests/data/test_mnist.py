@@ -70,7 +70,7 @@ def test_any_flipped_bit_is_caught_by_the_hash(tmp_path: Path, bit: int) -> None
     content[bit // 8] ^= 1 << (bit % 8)
     path = tmp_path / "images"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="expected the SHA-256 .* got "):
+    with pytest.raises(UserError, match=r"expected the SHA-256 .* got "):
         read_idx(path, hashlib.sha256(GOOD).hexdigest())
     assert path.read_bytes() == content  # said, not deleted
 
