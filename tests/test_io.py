@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaplast.errors import UserError
-from metaplast.io import atomic_path, check_target, write_text
+from metaplast.io import acquire_lock, atomic_path, check_target, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -129,3 +129,20 @@ def test_a_reader_beside_several_writers_sees_only_whole_files(tmp_path: Path) -
     while any(writer.is_alive() for writer in writers):
         assert target.read_text() in texts
     assert names(tmp_path) == ["note.txt"]
+
+
+def test_a_lock_is_exclusive_until_it_is_released(tmp_path: Path) -> None:
+    lock = acquire_lock(tmp_path / ".lock")
+    assert lock is not None
+    assert acquire_lock(tmp_path / ".lock") is None
+    lock.release()
+    again = acquire_lock(tmp_path / ".lock", timeout=1)
+    assert again is not None
+    again.release()
+
+
+def test_a_lock_that_cannot_be_made_is_an_error_and_no_fallback(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(OSError, match="Is a directory"):
+        acquire_lock(tmp_path / ".lock")
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]

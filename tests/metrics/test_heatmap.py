@@ -22,7 +22,7 @@ def test_each_measured_cell_bears_its_percent_and_a_missing_one_nothing() -> Non
     assert "hatched: not measured" in ax.get_xlabel()
 
 
-def test_the_colours_mean_the_same_in_every_figure() -> None:
+def test_the_colors_mean_the_same_in_every_figure() -> None:
     low, high = (draw_accuracy_matrix(torch.full((2, 2), value), Figure().add_subplot()) for value in (0.2, 0.9))
     assert low.get_clim() == high.get_clim() == (0, 100)
 

@@ -1,4 +1,4 @@
-"""The end of a run as it stands on a terminal, in a file, and where colour or letters are missing."""
+"""The end of a run as it stands on a terminal, in a file, and where color or letters are missing."""
 
 import io
 import subprocess
@@ -65,7 +65,7 @@ def test_a_long_run_directory_is_not_broken_in_two(summary: dict[str, Any]) -> N
     assert f"run directory: {folder}\n" in printed(summary | {"run_dir": folder})
 
 
-def test_cells_are_coloured_on_a_terminal(summary: dict[str, Any]) -> None:
+def test_cells_are_colored_on_a_terminal(summary: dict[str, Any]) -> None:
     text = printed(
         summary | {"accuracy_matrix": [[1.0, 0.0], [0.5, 0.75]]}, force_terminal=True, color_system="truecolor"
     )
@@ -73,7 +73,7 @@ def test_cells_are_coloured_on_a_terminal(summary: dict[str, Any]) -> None:
         assert f"48;2;{red};{green};{blue}m" in text
 
 
-def test_no_color_takes_the_colour_away(summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_takes_the_color_away(summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     text = printed(summary, force_terminal=True, color_system="truecolor")
     assert ";48;" not in text

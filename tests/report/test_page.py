@@ -310,8 +310,8 @@ def test_no_width_has_to_be_scrolled_sideways(opened: Browser, width: int) -> No
 
 def brightness(browser: Browser, selector: str, what: str) -> float:
     """The mean of red, green and blue that an element comes to, 0 to 255."""
-    colour = browser.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{what}")
-    return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
+    color = browser.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{what}")
+    return sum(map(float, re.findall(r"[\d.]+", color)[:3])) / 3
 
 
 def test_dark_readers_get_dark_paper_and_light_ink_and_paper_stays_white(opened: Browser) -> None:
@@ -323,7 +323,7 @@ def test_dark_readers_get_dark_paper_and_light_ink_and_paper_stays_white(opened:
     assert brightness(opened, "figure svg text", "fill") < 100 < 200 < brightness(opened, "figure", "backgroundColor")
 
 
-COLOURS = st.integers(0, 0xFFFFFF).map("#{:06x}".format)
+COLORS = st.integers(0, 0xFFFFFF).map("#{:06x}".format)
 
 
 def draw(ax: Axes) -> None:
@@ -332,9 +332,9 @@ def draw(ax: Axes) -> None:
     ax.set_title("m < 1")
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Relative luminance of #rrggbb, 0 to 1 (WCAG 2.2)."""
-    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
@@ -365,14 +365,14 @@ def test_it_is_the_same_each_time() -> None:
     assert inline_svg("a", "", (3, 2), draw) == inline_svg("a", "", (3, 2), draw)
 
 
-@given(COLOURS)
-def test_no_colour_but_those_of_heat_maps_is_dark_on_dark_paper_if_it_is_seen_on_light(colour: str) -> None:
-    both = re.fullmatch(r"light-dark\((#.{6}),(#.{6})\)", light_and_dark(colour))
+@given(COLORS)
+def test_no_color_but_those_of_heat_maps_is_dark_on_dark_paper_if_it_is_seen_on_light(color: str) -> None:
+    both = re.fullmatch(r"light-dark\((#.{6}),(#.{6})\)", light_and_dark(color))
     if both is None:
-        assert colour in ("#ffffff", "#000000")
+        assert color in ("#ffffff", "#000000")
         return
-    assert both[1] == colour
-    if luminance(colour) < 0.18:  # at least 4.5 to 1 on white
+    assert both[1] == color
+    if luminance(color) < 0.18:  # at least 4.5 to 1 on white
         assert luminance(both[2]) > 0.1
 
 

@@ -8,8 +8,8 @@ import pytest
 from metaplast.runs import paths
 
 ROOT = Path(__file__).parents[2]
-NAMES = {value for name, value in vars(paths).items() if name.isupper()} - {paths.WANDB, paths.JOBS, paths.CHECKPOINTS}
-"""A folder's name is a common word too."""
+NAMES = {value for name, value in vars(paths).items() if name.isupper()} - {paths.JOBS}
+"""The name of that folder is a common word too."""
 ELSEWHERE = {"src/metaplast/data/download.py"}
 """A folder of data has a lock of its own, in a package that knows no runs."""
 
@@ -32,6 +32,5 @@ def test_no_other_file_spells_the_name_of_a_file(folder: str) -> None:
     assert not stray
 
 
-def test_the_last_checkpoint_lies_in_the_folder_of_checkpoints() -> None:
-    assert Path(paths.LAST_CHECKPOINT).parent.name == paths.CHECKPOINTS
+def test_the_last_checkpoint_is_one_of_the_pattern() -> None:
     assert Path(paths.LAST_CHECKPOINT).match(paths.ANY_LAST_CHECKPOINT)

@@ -42,7 +42,7 @@ def draw_accuracy_matrix(R: Tensor, ax: Axes) -> AxesImage:
     Returns:
         The image, from which a color bar can be made.
     """
-    percent = 100 * R.double()
+    percent = 100 * R.double().cpu()
     image = _draw_stream(percent, ax) if is_stream(R) else _draw_square(percent, ax)
     ax.patch.set(facecolor="#f2f2f2", hatch="////", edgecolor="#c4c4c4", linewidth=0)  # seen through NaN cells
     if bool(percent.isnan().any()):

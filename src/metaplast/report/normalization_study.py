@@ -1,8 +1,8 @@
-"""The study of normalization: what each arm keeps and learns, and what was measured inside it.
+"""The study of normalization: retention and plasticity of each arm, and what its diagnostics measured.
 
-An arm is what a run's settings say of γ, the kind of normalization, its state and Adam's reset, against the published
-code's present settings. Training with batch normalization never reads the statistics of tests, so that a run with
-`diagnostics=true` counts twice, once for batch and once for population statistics.
+An arm is how a run differs from the published code in γ, the kind of normalization, its state and the reset of Adam.
+Training with batch normalization does not depend on the statistics used in tests, so that a run with `diagnostics=true`
+counts twice: with batch statistics and with population statistics.
 """
 
 import math
@@ -31,7 +31,7 @@ CHANGES = {
     ("norm", "layer"): "layer norm",
     ("norm", "none"): "no normalization",
 }
-"""Settings of a summary that differ from the published code's, and how they are called."""
+"""Settings of a summary that differ from the published code, and their names."""
 
 STUDY_METRICS = {
     "average_accuracy": average_accuracy,
@@ -41,11 +41,22 @@ STUDY_METRICS = {
 }
 """Metrics of the accuracy matrix, fractions."""
 
+QUANTITIES = {
+    "ste_pass_fraction": "window",
+    "hidden_mean": "mean W^h",
+    "growth": "growth",
+    "f_meta_mean": "kept",
+    "logits_std": "logits",
+    "first_steps": "first steps",
+    "flips": "flips",
+}
+"""What `inside` measures, by layer, and the heads of the columns."""
+
 MAY_DIFFER = ("arm", "model.test_statistics", "measure_every")
-"""Keys in which runs of one setting may differ: the first two are said otherwise, and the last changes no result."""
+"""Keys in which runs of one setting may differ: the first two name the arm, and the last changes no result."""
 
 
-class Setting(NamedTuple):
+class StudySetting(NamedTuple):
     """What runs have in common that differ in the seed alone."""
 
     widths: str
@@ -58,9 +69,9 @@ class Setting(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A setting and what its runs came to."""
+    """A setting and what its runs measured."""
 
-    setting: Setting
+    setting: StudySetting
     seeds: int
     metrics: Mapping[str, Any]
     """A `Spread` over seeds for each of `STUDY_METRICS`."""
@@ -87,7 +98,7 @@ def study(runs: Sequence[Run]) -> list[Measured]:
 
     Raises UserError where runs of one setting differ in something else, such as the scenario or the learning rate.
     """
-    found: dict[Setting, list[tuple[Run, Tensor, dict[str, float]]]] = {}
+    found: dict[StudySetting, list[tuple[Run, Tensor, dict[str, float]]]] = {}
     for run in runs:
         if run.completed and len(run.summary["accuracy_matrix"]) > 1:
             within = inside(run.path)
@@ -99,7 +110,7 @@ def study(runs: Sequence[Run]) -> list[Measured]:
 
 
 def inside(run_dir: Path) -> dict[str, float]:
-    """What a run's diagnostics and metrics come to; empty where they were not asked for.
+    """Averages of a run's diagnostics and metrics; empty for a run without `diagnostics=true`.
 
     ACT and LAYER as in :class:`metaplast.training.callbacks.diagnostics.Diagnostics`:
 
@@ -139,10 +150,10 @@ def inside(run_dir: Path) -> dict[str, float]:
 
 
 def study_csv(measured: Sequence[Measured]) -> str:
-    """Every number as a table: a row a setting; figures as mean and standard deviation over seeds; unknown is empty."""
+    """Every number as CSV: a row for each setting, metrics as mean and standard deviation over seeds."""
     columns = list(dict.fromkeys(key for row in measured for key in row.inside))
-    figures = [f"{name}{part}" for name in STUDY_METRICS for part in ("", "_sd")]
-    rows: list[list[Any]] = [[*Setting._fields, "seeds", *figures, *columns]]
+    metrics = [f"{name}{part}" for name in STUDY_METRICS for part in ("", "_sd")]
+    rows: list[list[Any]] = [[*StudySetting._fields, "seeds", *metrics, *columns]]
     for row in measured:
         spreads = [float(value) for name in STUDY_METRICS for value in (row.metrics[name].mean, row.metrics[name].sd)]
         values = [*spreads, *(row.inside.get(column, math.nan) for column in columns)]
@@ -151,18 +162,17 @@ def study_csv(measured: Sequence[Measured]) -> str:
 
 
 def to_markdown(measured: Sequence[Measured]) -> str:
-    """The table as Markdown, and below it what changed with each arm, to be read and commented."""
+    """The table as Markdown, and below it how each arm differs from the reference."""
     head = [
-        *("widths", "m", "tasks × epochs", "arm", "test statistics", "seeds", "average, %", "retention, %"),
-        *("fresh, %", "fresh on the last, %", "window", "mean W^h", "growth", "kept", "logits", "first steps", "flips"),
+        *("widths", "m", "tasks × epochs", "arm", "test statistics", "seeds", "average, %", "retention, %", "fresh, %"),
+        *("fresh on the last, %", *QUANTITIES.values()),
     ]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in measured:
         setting = row.setting
         cells = [setting.widths, setting.m, f"{setting.n_tasks} × {setting.epochs_per_task}", setting.arm]
         cells += [setting.statistics, str(row.seeds), *(percent(row.metrics[name]) for name in STUDY_METRICS)]
-        cells += [_layers(row, name) for name in ("ste_pass_fraction", "hidden_mean", "growth", "f_meta_mean")]
-        lines.append(_line([*cells, *(_layers(row, name) for name in ("logits_std", "first_steps", "flips"))]))
+        lines.append(_line([*cells, *(_layers(row, name) for name in QUANTITIES)]))
     return "\n".join(
         ["# The study of normalization", "", *lines, "", LEGEND, "", "## Findings", "", *_findings(measured)]
     )
@@ -177,7 +187,7 @@ deviation."""
 
 
 def _findings(measured: Sequence[Measured]) -> Iterable[str]:
-    """Each arm against the reference at the same sizes, m and statistics, for somebody to say why."""
+    """Each arm against the reference at the same sizes, m and statistics, with room for an explanation."""
     base = {row.setting._replace(arm=""): row for row in measured if row.setting.arm == REFERENCE}
     if not base:
         yield "None of the runs has the reference's settings (arm=reference), so there is nothing to compare with."
@@ -191,7 +201,7 @@ def _findings(measured: Sequence[Measured]) -> Iterable[str]:
         yield from ("", "Why: …", "")
 
 
-def _where(setting: Setting) -> str:
+def _where(setting: StudySetting) -> str:
     return f"{setting.widths}, m {setting.m}, {setting.statistics}"
 
 
@@ -201,17 +211,9 @@ def _difference(before: Measured, after: Measured) -> str:
         f"{word} {100 * float(after.metrics[name].mean - before.metrics[name].mean):+.1f}".replace("-", "−")
         for name, word in words.items()
     ]
-    names = {
-        "ste_pass_fraction": "window",
-        "hidden_mean": "W^h",
-        "f_meta_mean": "kept",
-        "logits_std": "logits",
-        "first_steps": "first steps",
-        "flips": "flips",
-    }
     seen = [
         f"{word} {_layers(before, name)} → {_layers(after, name)}"
-        for name, word in names.items()
+        for name, word in QUANTITIES.items()
         if before.layers(name) and after.layers(name)
     ]
     return "; ".join([", ".join(points) + " points", *seen])
@@ -225,9 +227,9 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _setting(summary: Mapping[str, Any], statistics: str) -> Setting:
+def _setting(summary: Mapping[str, Any], statistics: str) -> StudySetting:
     m = summary["m"]
-    return Setting(
+    return StudySetting(
         widths="-".join(map(str, summary.get("widths") or [])),
         m="0" if m is None else m_text(m),
         n_tasks=len(summary["accuracy_matrix"]),
@@ -238,7 +240,7 @@ def _setting(summary: Mapping[str, Any], statistics: str) -> Setting:
 
 
 def _matrices(run: Run) -> dict[str, Tensor]:
-    """R of a run by the statistics of its tests: its own, and the other ones if they were measured as well."""
+    """R of a run by the statistics of its tests: its own, and the alternate ones if they were measured."""
     matrices = {run.summary.get("test_statistics") or "–": numbers(run.summary["accuracy_matrix"])}
     for statistics in ("batch", "population"):
         path = run.path / alternate_matrix(statistics)
@@ -248,7 +250,7 @@ def _matrices(run: Run) -> dict[str, Tensor]:
 
 
 def _check_alike(runs: Sequence[Run]) -> None:
-    """Refuse runs that would be averaged though they were asked for something else than another seed."""
+    """Refuse to average runs that differ in more than the seed."""
     for key in varying([run.settings for run in runs]):
         values = {run.settings[key]: run for run in runs if key in run.settings}  # an older run may lack a key
         if key not in MAY_DIFFER and len(values) > 1:
@@ -259,7 +261,7 @@ def _check_alike(runs: Sequence[Run]) -> None:
             )
 
 
-def _over_seeds(setting: Setting, runs: Sequence[tuple[Run, Tensor, dict[str, float]]]) -> Measured:
+def _over_seeds(setting: StudySetting, runs: Sequence[tuple[Run, Tensor, dict[str, float]]]) -> Measured:
     seeds = [(run.seed, R) for run, R, _ in runs]
     metrics = {name: over_seeds((seed, numbers(f(R))) for seed, R in seeds) for name, f in STUDY_METRICS.items()}
     columns = dict.fromkeys(key for _, _, within in runs for key in within)
@@ -267,7 +269,7 @@ def _over_seeds(setting: Setting, runs: Sequence[tuple[Run, Tensor, dict[str, fl
     return Measured(setting, metrics["average_accuracy"].n, metrics, means)
 
 
-def _order(setting: Setting) -> Any:
+def _order(setting: StudySetting) -> Any:
     changes = 0 if setting.arm == REFERENCE else 1 + setting.arm.count(" + ")
     size = natural_order(setting.widths), natural_order(setting.m), setting.n_tasks, setting.epochs_per_task
     return *size, changes, setting.arm, setting.statistics

@@ -79,7 +79,7 @@ def inline_svg(name: str, about: str, size: tuple[float, float], draw: Callable[
 def light_and_dark(color: str) -> str:
     """Return a color that is the given one on light paper, and one as easily seen on dark paper.
 
-    Greys change sides, so that faint stays faint; other colors are lightened where they are dark. White and black,
+    Grays change sides, so that faint stays faint; other colors are lightened where they are dark. White and black,
     which stand on colored cells, stay.
 
     >>> light_and_dark("#e6e6e6"), light_and_dark("#0d0887"), light_and_dark("#ffffff")

@@ -45,7 +45,7 @@ def write_result_files(
         epochs_per_task: the length of a task; None where all are trained at once.
         summary: what summary.json holds, of which the title of the run and the four metrics are shown.
     """
-    write_matrix_csv(run_dir / ACCURACY_MATRIX, R.numpy())
+    write_matrix_csv(run_dir / ACCURACY_MATRIX, R.cpu().numpy())
     write_matrix_figure(run_dir / ACCURACY_MATRIX_PNG, R, summary)
     ends = [] if epochs_per_task is None else [epochs_per_task * (j + 1) for j in range(len(R))]
     curves = torch.tensor([accuracies(row) for row in rows])

@@ -17,12 +17,9 @@ ACCURACY_CURVES_PNG = "accuracy_curves.png"
 HIDDEN_WEIGHTS = "hidden_weights.npz"
 """Histograms of the hidden weights after every task."""
 HIDDEN_WEIGHTS_PNG = "hidden_weights.png"
-CHECKPOINTS = "checkpoints"
 LAST_CHECKPOINT = "checkpoints/last.ckpt"
 ANY_LAST_CHECKPOINT = "checkpoints/last*.ckpt"
 """A pattern: the last checkpoint, or the one before it."""
-WANDB = "wandb"
-"""The folder of Weights & Biases' own files."""
 
 # A sweep
 SWEEP = "sweep.json"

@@ -55,7 +55,7 @@ class OtherStatistics(pl.Callback):
             return
         self._test(trainer, learner, norms, OTHER[statistics])
         assert self._matrix is not None, "tests are made while training"
-        write_matrix_csv(self.folder / alternate_matrix(OTHER[statistics]), self._matrix.compute().numpy())
+        write_matrix_csv(self.folder / alternate_matrix(OTHER[statistics]), self._matrix.compute().cpu().numpy())
 
     @torch.no_grad()
     def _test(self, trainer: pl.Trainer, learner: Learner, norms: list[BatchNorm], statistics: Statistics) -> None:
