@@ -68,9 +68,9 @@ def test_all_tasks_at_once_have_no_ends(effect: ModuleType, run_dir: Path, monke
     drawn: list[Sequence[float]] = []
     draw_curves = sweep_figures.draw_curves  # type: ignore[attr-defined]
 
-    def spy(ax: Any, epochs: Any, accuracies: Any, ends: Sequence[float]) -> None:
+    def spy(ax: Any, epochs: Any, accuracies: Any, ends: Sequence[float], **more: Any) -> None:
         drawn.append(ends)
-        draw_curves(ax, epochs, accuracies, ends)
+        draw_curves(ax, epochs, accuracies, ends, **more)
 
     monkeypatch.setattr(sweep_figures, "draw_curves", spy)
     for stream in ("sequence", "joint"):
