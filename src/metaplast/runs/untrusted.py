@@ -18,7 +18,7 @@ from metaplast.errors import UserError
 from metaplast.io import read_regular
 
 _SCENARIOS = "metaplast.scenarios"
-_MODELS = "metaplast.nn.networks"
+_MODELS = ("metaplast.nn.models", "metaplast.nn.networks")  # the second in runs of before
 _PLUGINS = "metaplast.strategies.plugins"
 
 SHIPPED: Mapping[str, frozenset[str]] = {
@@ -40,7 +40,7 @@ SHIPPED: Mapping[str, frozenset[str]] = {
             f"{_SCENARIOS}.whole_datasets",
         }
     ),
-    "model": frozenset({f"{_MODELS}.bcnn", f"{_MODELS}.bnn", f"{_MODELS}.mlp", f"{_MODELS}.vgg"}),
+    "model": frozenset(f"{module}.{name}" for module in _MODELS for name in ("bcnn", "bnn", "mlp", "vgg")),
     "optimizer": frozenset({"metaplast.optim.MetaplasticAdam", "metaplast.optim.MetaplasticSGD"}),
     "plugin": frozenset(
         {
