@@ -99,7 +99,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     whole = build(config.scenario, SCENARIO, seed=config.seed, data_dir=config.data_dir)
     scenario = select_tasks(config, whole)
     pl.seed_everything(config.seed, verbose=False)
-    schedule = Schedule(scenario.n_tasks, config.epochs_per_task, joint=config.strategy.stream == "joint")
+    schedule = Schedule(scenario.n_tasks, config.epochs_per_task, joint=config.strategy.task_order == "joint")
     network = build_network(config, whole)
     m = plain(config.m) if config.strategy.uses_m and config.m is not None else 0.0
     bridge = build_bridge(config, scenario)
@@ -121,7 +121,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
         replay(read_metrics(metrics.path), recording, config.epochs_per_task, scenario.n_tasks)
     recording.watch(hidden_weights(network))
     recorder = Recorder([metrics, progress, recording], baseline=metrics)
-    if "hidden_weights" in config.get("figures", []):
+    if "hidden_weights" in config.get("plots", []):
         recorder.loggers.append(WeightHistograms(run_dir, hidden_weights(network)))
     pruning = Pruning(search_trial(config) or (lambda task, accuracy: False))
     callbacks: list[pl.Callback] = [recorder, progress]

@@ -111,7 +111,7 @@ def _protocol(summary: Mapping[str, Any]) -> Iterator[Text]:
     first, second, tested_on = protocol(summary).lines
     yield Text(first)
     yield Text(second)
-    if summary.get("test_on") == "validation":
+    if summary.get("eval_split") == "validation":
         yield Text(f"{tested_on}, not on the test data")
     seconds, speed = summary["train_seconds"], summary["samples_per_second"]
     yield Text(f"{summary['status']}: trained for {_duration(seconds)} at {speed:,.0f} samples a second")

@@ -52,7 +52,7 @@ QUANTITIES = {
 }
 """What `inside` measures, by layer, and the heads of the columns."""
 
-MAY_DIFFER = ("arm", "model.test_statistics", "measure_every")
+MAY_DIFFER = ("arm", "model.test_statistics", "eval_every_n_epochs")
 """Keys in which runs of one setting may differ: the first two name the arm, and the last changes no result."""
 
 
@@ -190,7 +190,7 @@ def _findings(measured: Sequence[Measured]) -> Iterable[str]:
     """Each arm against the reference at the same sizes, m and statistics, with room for an explanation."""
     base = {row.setting._replace(arm=""): row for row in measured if row.setting.arm == REFERENCE}
     if not base:
-        yield "None of the runs has the reference's settings (arm=reference), so there is nothing to compare with."
+        yield "None of the runs has the reference's settings (ablation=reference), so there is nothing to compare with."
         return
     for name in dict.fromkeys(row.setting.arm for row in measured if row.setting.arm != REFERENCE):
         yield from (f"### {name}", "")

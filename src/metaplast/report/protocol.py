@@ -104,7 +104,7 @@ def protocol(summary: Mapping[str, Any]) -> Protocol:
     """Read the protocol of a run from its summary.
 
     >>> told = protocol({"norm": "batch", "norm_per_task": False, "gamma_init": "uniform", "test_statistics": "batch",
-    ...                  "task_boundary_used": True, "task_label_used": False, "test_on": "test"})
+    ...                  "task_boundary_used": True, "task_label_used": False, "eval_split": "test"})
     >>> told.normalization, told.label
     ('batch, shared, γ uniform, batch', 'through the test batch')
     """
@@ -149,8 +149,8 @@ def _label(summary: Mapping[str, Any]) -> str:
 
 
 def _tested_on(summary: Mapping[str, Any]) -> str:
-    if summary.get("test_on") == "validation":
-        return f"validation data ({summary['validation_share']:g} of the training data)"
+    if summary.get("eval_split") == "validation":
+        return f"validation data ({summary['val_fraction']:g} of the training data)"
     return "test data" if "norm" in summary else "–"  # older summaries do not say it, since there was nothing else
 
 

@@ -87,7 +87,7 @@ def rebuild_run(run: Run) -> dict[str, Any]:
     R = torch.from_numpy(last)
     baseline = torch.tensor([torch.nan] * n_tested if before is None else before, dtype=torch.float64)
     results = summary_metrics(R, baseline)
-    joint = config["strategy"].get("stream") == "joint"
+    joint = config["strategy"].get("task_order") == "joint"
     write_result_files(run.path, R, rows, None if joint else config["epochs_per_task"], {**run.summary, **results})
     return results
 

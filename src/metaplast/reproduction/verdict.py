@@ -16,7 +16,7 @@ from metaplast.report.aggregate import Setting
 from metaplast.report.protocol import common_protocol
 from metaplast.runs.index import Run
 
-NO_CONDITION = ("seed", "measure_every", "eval_every_n_epochs", "plots")
+NO_CONDITION = ("seed", "eval_every_n_epochs", "eval_every_n_epochs", "plots")
 """Settings in which compared runs may always differ: pairs share the seed, and the others change no result."""
 
 

@@ -28,7 +28,7 @@ M = float | list[float]
 
 FIRST_TASKS = "hydra_plugins.metaplast.FirstTasks"
 """The sweeper's `_target_`; Hydra takes plugins from no other package."""
-SET_HERE = ("m", "only_tasks", "test_on")
+SET_HERE = ("m", "max_tasks", "eval_split")
 """The settings that this sweeper sets."""
 
 
@@ -42,7 +42,7 @@ def check_first_tasks(config: DictConfig) -> None:
     settings = config.first_tasks
     if not config.strategy.uses_m:
         raise UserError(f"hparams=first_tasks: chooses m, which strategy={config.strategy.name} does not use")
-    if config.strategy.stream == "joint":
+    if config.strategy.task_order == "joint":
         raise UserError(f"hparams=first_tasks: strategy={config.strategy.name} has no first tasks")
     for override in cli_overrides(config):
         if override_key(override) in SET_HERE:
@@ -82,7 +82,7 @@ class FirstTasks(Sweeper):
         )
         combinations = _combinations(arguments)
         pairs = [(settled, m) for settled in combinations for m in tried]
-        first = ["test_on=validation", f"only_tasks={settings.n_tasks}"]
+        first = ["eval_split=validation", f"max_tasks={settings.n_tasks}"]
         validated = self._launch([[*settled, f"m={shown(m)}", *first] for settled, m in pairs], initial=0)
 
         rows = [

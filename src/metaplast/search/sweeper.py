@@ -59,8 +59,10 @@ def check_search(config: DictConfig) -> Path:
     """
     if find_spec("optuna") is None:
         raise UserError("hparams_search: needs Optuna, which is not installed; pip install 'metaplast[search]'")
-    if config.test_on != "validation":
-        raise UserError(f"test_on={config.test_on}: expected validation, since a search would choose by the test data")
+    if config.eval_split != "validation":
+        raise UserError(
+            f"eval_split={config.eval_split}: expected validation, since a search would choose by the test data"
+        )
     from metaplast.search.space import plan
 
     plan(config.search.space, list(OmegaConf.to_container(config.hydra.overrides.task, resolve=False)))  # type: ignore[arg-type]
@@ -78,8 +80,8 @@ def search_trial(config: DictConfig) -> "IsHopeless | None":
     """
     if not HydraConfig.initialized() or not is_search(HydraConfig.instance().cfg):
         return None
-    if config.test_on != "validation":
-        raise UserError(f"test_on={config.test_on}: expected validation in a search")
+    if config.eval_split != "validation":
+        raise UserError(f"eval_split={config.eval_split}: expected validation in a search")
     from optuna.exceptions import UpdateFinishedTrialError  # installed, since the search runs
 
     from metaplast.search.study import open_study

@@ -34,9 +34,9 @@ _NOTHING = nullcontext()
 
 def select_tasks(config: DictConfig, whole: Scenario) -> Scenario:
     """The tasks of the scenario to train on, and the data to test on; an old config.yaml may lack both settings."""
-    if config.get("only_tasks") is not None:
-        whole = first_tasks(whole, config.only_tasks)
-    return hold_out(whole, config.validation_share, config.seed) if config.get("test_on") == "validation" else whole
+    if config.get("max_tasks") is not None:
+        whole = first_tasks(whole, config.max_tasks)
+    return hold_out(whole, config.val_fraction, config.seed) if config.get("eval_split") == "validation" else whole
 
 
 def build_network(config: DictConfig, whole: Scenario) -> nn.Module:
@@ -47,7 +47,7 @@ def build_network(config: DictConfig, whole: Scenario) -> nn.Module:
         input_shape=whole.input_shape,
         n_classes=whole.n_classes,
         # A mixed batch belongs to no task, and the parts of a stream, which share a test, are one.
-        n_tasks=1 if config.strategy.stream == "joint" else whole.n_tests,
+        n_tasks=1 if config.strategy.task_order == "joint" else whole.n_tests,
     )
     return network
 
@@ -93,7 +93,7 @@ def make_trainer(
         devices=1,
         precision=config.trainer.precision,
         max_epochs=schedule.total_epochs,
-        check_val_every_n_epoch=config.measure_every,
+        check_val_every_n_epoch=config.eval_every_n_epochs,
         # Every task is tested before any training, for the baseline of forward transfer; a resumed run has it already.
         num_sanity_val_steps=-1 if config.resume is None else 0,
         reload_dataloaders_every_n_epochs=1,

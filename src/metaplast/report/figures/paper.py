@@ -1,4 +1,4 @@
-"""The pictures and tables that an experiment asks for by `figures: [NAME, …]`, drawn from the files of its runs.
+"""The pictures and tables that an experiment asks for by `plots: [NAME, …]`, drawn from the files of its runs.
 
 - tasks_by_m.png: the accuracy on every task over the stream, a panel for each m (the paper's Fig. 2).
 - hidden_weights.png: the hidden weights of each layer after each task (the paper's Fig. 2g and h).
@@ -235,15 +235,15 @@ WRITERS: dict[str, Callable[[Path, Sweep], list[Path]]] = {
     "accuracy_table": write_accuracy_table,
     "normalization": write_normalization,
 }
-"""What writes each name that the setting `figures` may hold (:mod:`metaplast.config.schema`)."""
+"""What writes each name that the setting `plots` may hold (:mod:`metaplast.config.schema`)."""
 
 
 def requested_plots(runs: Sequence[Run]) -> list[str]:
-    """The names that the `figures` of any config.yaml holds, each once."""
+    """The names that the `plots` of any config.yaml holds, each once."""
     named: dict[str, None] = {}
     for run in runs:
         config = yaml.safe_load(run.config) or {}
-        named |= dict.fromkeys(name for name in config.get("plots", config.get("figures")) or [] if name in WRITERS)
+        named |= dict.fromkeys(name for name in config.get("plots", config.get("plots")) or [] if name in WRITERS)
     return list(named)
 
 
