@@ -126,7 +126,7 @@ def test_the_first_row_of_metrics_is_the_baseline_and_the_checkpoint_and_the_col
 
 
 @pytest.mark.parametrize(
-    "overrides", [("measure_every=2", "only_tasks=2"), ("strategy=joint",)], ids=["sequence", "joint"]
+    "overrides", [("eval_every_n_epochs=2", "max_tasks=2"), ("strategy=joint",)], ids=["sequence", "joint"]
 )
 def test_the_files_of_a_run_are_rebuilt_to_the_last_bit_from_its_configuration_and_metrics(
     small: Compose, tmp_path: Path, overrides: tuple[str, ...]
@@ -152,7 +152,7 @@ def test_the_files_of_a_run_are_rebuilt_to_the_last_bit_from_its_configuration_a
         ("model.test_statistics=population",),
         ("strategy.reset_optimizer=true", "model.test_statistics=running"),
         ("model.norm=layer",),
-        ("measure_every=2",),
+        ("eval_every_n_epochs=2",),
     ],
     ids=["population", "running-reset", "layer", "measured-seldom"],
 )
@@ -164,7 +164,7 @@ def test_a_run_that_was_cut_and_resumed_ends_in_the_same_bits(
     with before_epoch(cut, RuntimeError("cut")), pytest.raises(RuntimeError, match="cut"):
         run(small(*overrides), tmp_path / "cut")
     assert json.loads((tmp_path / "cut" / "summary.json").read_text("utf-8"))["status"] == "failed"
-    assert len(files_of(tmp_path / "cut")["rows"]) == 1 + (cut // 2 if "measure_every=2" in overrides else cut)
+    assert len(files_of(tmp_path / "cut")["rows"]) == 1 + (cut // 2 if "eval_every_n_epochs=2" in overrides else cut)
 
     torch.manual_seed(99)  # whatever the process did in between must not matter
     run(small(*overrides, f"resume={tmp_path / 'cut'}"), tmp_path / "cut")
@@ -202,7 +202,7 @@ def test_the_other_networks_run(small: Compose, tmp_path: Path, model: str) -> N
 
 
 def test_tests_may_be_rarer_than_epochs(small: Compose, tmp_path: Path) -> None:
-    often, seldom = run(small(), tmp_path / "often"), run(small("measure_every=2"), tmp_path / "seldom")
+    often, seldom = run(small(), tmp_path / "often"), run(small("eval_every_n_epochs=2"), tmp_path / "seldom")
     assert often["accuracy_matrix"] == seldom["accuracy_matrix"]
     assert len(files_of(tmp_path / "seldom")["rows"]) == 1 + 3
 

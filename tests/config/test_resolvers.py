@@ -36,7 +36,7 @@ def test_two_sizes_are_found_wherever_they_are() -> None:
         ("budget=paper", "budget=paper: nothing here has two sizes; an experiment has, such as experiment=fig2\n"),
         ("experiment=parity budget=cpu", "budget=cpu: nothing here has two sizes"),
         ("experiment=fig2 budget=gpu", "budget=gpu: expected one of cpu, paper"),
-        ("figures=[fig2]", "figures=[fig2]: expected a list of any of tasks_by_m"),
+        ("plots=[fig2]", "plots=[fig2]: expected a list of any of tasks_by_m"),
         ("experiment=fig2 m=0,abc", "m=abc: expected a number"),
     ],
 )

@@ -11,7 +11,7 @@ Answers = Callable[..., Any]
 
 IN_A_FILE = [
     ("epoch_per_task: 1", r"^epoch_per_task=1: .*did you mean epochs_per_task\?"),
-    ("figure: [hidden_weights]", r"^figure=\[hidden_weights\]: .*did you mean figures\?"),
+    ("plot: [hidden_weights]", r"^plot=\[hidden_weights\]: .*did you mean plots\?"),
     ("sed: 3", r"^sed=3: .*did you mean seed\?"),
     ("trainer: {thread: 1}", r"^trainer.thread=1: .*did you mean trainer.threads\?"),
     ("trainer: {acelerator: cpu}", r"^trainer.acelerator=cpu: .*did you mean trainer.accelerator\?"),
@@ -92,7 +92,7 @@ def test_so_is_one_of_the_command_line(line: str, said: str, answer: Answers, wo
 )
 def test_a_target_of_ones_own_takes_what_its_signature_has(arguments: list[str], own: Path, answer: Answers) -> None:
     (own / "strategy" / "mine.yaml").write_text(
-        "name: mine\nuses_m: false\nstream: sequence\nreset_optimizer: false\nstrength: 3\n"
+        "name: mine\nuses_m: false\ntask_order: sequence\nreset_optimizer: false\nstrength: 3\n"
         "optimizer: {_target_: torch.optim.SGD, lr: 0.1, momentum: 0}\n"
         "plugins: [{_target_: avalanche.training.plugins.LwFPlugin, alpha: '${strategy.strength}'}]\n",
         encoding="utf-8",

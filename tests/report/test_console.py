@@ -110,5 +110,5 @@ def test_the_column_of_a_stream_is_broken_into_rows_of_ten(summary: dict[str, An
 
 
 def test_validation_data_are_named(summary: dict[str, Any]) -> None:
-    validated = {**summary, "test_on": "validation", "validation_share": 0.25}
+    validated = {**summary, "eval_split": "validation", "val_fraction": 0.25}
     assert "tested on validation data (0.25 of the training data), not on the test data" in printed(validated)

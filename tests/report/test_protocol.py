@@ -80,7 +80,7 @@ def test_a_normalization_without_gamma_and_an_optimizer_that_starts_afresh_are_s
 
 
 def test_validation_data_are_never_taken_for_test_data(summary: dict[str, Any]) -> None:
-    validated = {**summary, "test_on": "validation", "validation_share": 0.1}
+    validated = {**summary, "eval_split": "validation", "val_fraction": 0.1}
     assert conditions(validated).tested_on == "validation data (0.1 of the training data)"
     assert common([summary, validated]).tested_on == "test data / validation data (0.1 of the training data)"
 

@@ -60,7 +60,7 @@ def test_of_runs_that_were_cut_off_one_that_cannot_be_read_is_named_and_the_othe
 
 
 def test_a_figure_whose_file_was_cut_does_not_cost_the_page(tmp_path: Path, lay_run: LayRun) -> None:
-    source = lay_run(tmp_path / "0", figures=["hidden_weights"]) / "hidden_weights.npz"
+    source = lay_run(tmp_path / "0", plots=["hidden_weights"]) / "hidden_weights.npz"
     np.savez(source, **{"layer1/counts": np.ones((3, 4)), "layer1/edges": np.ones((3, 5))})  # type: ignore[arg-type]
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
     console = Console(file=io.StringIO(), width=60)

@@ -237,7 +237,7 @@ def test_classes_that_a_task_may_answer_stay() -> None:
 
 def test_a_task_that_cannot_be_split_is_refused() -> None:
     scenario = Scenario.from_tensors([numbered([0, 1])], [numbered([0])], n_classes=2)
-    with pytest.raises(UserError, match=r"^validation_share=0\.5: task 0, of 2 images, cannot be split by it$"):
+    with pytest.raises(UserError, match=r"^val_fraction=0\.5: task 0, of 2 images, cannot be split by it$"):
         hold_out(scenario, share=0.5, seed=0)
 
 
@@ -261,5 +261,5 @@ def test_a_test_that_stands_for_all_tasks_stays_whole() -> None:
 
 
 def test_more_tasks_than_there_are_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^only_tasks=3: has to be at most 2, the tasks of the scenario$"):
+    with pytest.raises(UserError, match=r"^max_tasks=3: has to be at most 2, the tasks of the scenario$"):
         first_tasks(Scenario.from_tensors(tasks(2), tasks(2), 2), 3)

@@ -33,7 +33,7 @@ def run_dir(tmp_path: Path) -> Path:
     summary = {"status": "completed", "strategy": "meta", "m": 1.3, "n_tasks": 2, "epochs_per_task": 2}
     (tmp_path / "summary.json").write_text(json.dumps({**summary, "accuracy_matrix": R}), encoding="utf-8")
     (tmp_path / "config.yaml").write_text(
-        "epochs_per_task: 2\nseed: 0\nstrategy: {stream: sequence}\n", encoding="utf-8"
+        "epochs_per_task: 2\nseed: 0\nstrategy: {task_order: sequence}\n", encoding="utf-8"
     )
     with (tmp_path / "metrics.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

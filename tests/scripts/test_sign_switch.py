@@ -33,7 +33,7 @@ def lay_run(run_dir: Path) -> Path:
     (run_dir / "config.yaml").write_text(
         "scenario: {_target_: metaplast.scenarios.permuted_digits, name: pdigits, n_tasks: 1}\n"
         "model: {_target_: metaplast.nn.networks.bnn, name: bnn, hidden: [32], gamma_init: uniform}\n"
-        "strategy: {stream: sequence}\nseed: 0\ndata_dir: data\n"
+        "strategy: {task_order: sequence}\nseed: 0\ndata_dir: data\n"
     )
     return run_dir
 

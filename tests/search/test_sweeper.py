@@ -42,7 +42,7 @@ def test_one_command_searches_the_same_again_goes_on_and_the_line_it_prints_repr
     first, second = (search(*command, f"search.n_trials={n}") for n in (2, 3))
     assert (first.status, len(first.runs), second.status, len(second.runs)) == (0, 2, 0, 1)
     folder, runs = Path("outputs/studies/ewc-pdigits"), [*first.runs, *second.runs]
-    assert [run["test_on"] for run in runs] == ["validation"] * 3
+    assert [run["eval_split"] for run in runs] == ["validation"] * 3
     assert [trial.params["strategy.ewc_lambda"] for trial in trials(folder)] == [
         run["strategy"]["ewc_lambda"] for run in runs
     ]
@@ -55,7 +55,7 @@ def test_one_command_searches_the_same_again_goes_on_and_the_line_it_prints_repr
     summary = json.loads(next(Path("outputs/train").glob("*/*/summary.json")).read_text("utf-8"))
     assert summary["average_accuracy"] == best["average_accuracy"]
     [line] = [line for line in second.out.splitlines() if line.startswith("on test data: ")]
-    assert search(*shlex.split(line)[5:]).runs == [{**again.runs[0], "test_on": "test"}]
+    assert search(*shlex.split(line)[5:]).runs == [{**again.runs[0], "eval_split": "test"}]
 
 
 def test_a_hopeless_trial_stops_and_the_study_has_it_as_pruned(search: Search) -> None:
@@ -101,8 +101,8 @@ def test_a_run_outside_a_search_is_no_trial(search: Search) -> None:
 
 
 REFUSED = {
-    "test_on=test": r"^test_on=test: has to be validation in a search",
-    "test_on=test,validation": r"^test_on: cannot be searched",
+    "eval_split=test": r"^eval_split=test: has to be validation in a search",
+    "eval_split=test,validation": r"^eval_split: cannot be searched",
     "search.pruner=hyperband": r"^search.pruner=hyperband: expected one of median, none",
     "resume=true": r"^resume=true: a search goes on by itself",
 }

@@ -20,7 +20,7 @@ Compose = Callable[..., DictConfig]
 def small(composed: Compose, workplace: Path) -> DictConfig:
     """Two tasks in a second."""
     config = composed(
-        *("scenario=pdigits", "scenario.n_tasks=2", "epochs_per_task=1", "model.hidden=[16]", "test_on=validation"),
+        *("scenario=pdigits", "scenario.n_tasks=2", "epochs_per_task=1", "model.hidden=[16]", "eval_split=validation"),
         *("logger=none", "trainer.threads=1", "trainer.progress=none", "model.test_statistics=population"),
     )
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

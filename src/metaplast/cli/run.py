@@ -97,7 +97,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     whole = build(config.scenario, seed=config.seed, data_dir=config.data_dir)
     scenario = tasks_of(config, whole)
     pl.seed_everything(config.seed, verbose=False)
-    schedule = Schedule(scenario.n_tasks, config.epochs_per_task, joint=config.strategy.stream == "joint")
+    schedule = Schedule(scenario.n_tasks, config.epochs_per_task, joint=config.strategy.task_order == "joint")
     network = network_for(config, whole)
     m = plain(config.m) if config.strategy.uses_m and config.m is not None else 0.0
     bridge = _bridge(config, scenario)
@@ -117,7 +117,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
         replay(read_metrics(metrics.path), recording, config.epochs_per_task, scenario.n_tasks)
     recording.watch(hidden_weights(network))
     recorder = Recorder([metrics, progress, recording], baseline=metrics)
-    if "hidden_weights" in config.get("figures", []):
+    if "hidden_weights" in config.get("plots", []):
         recorder.sinks.append(WeightHistograms(run_dir, hidden_weights(network)))
     pruning = Pruning(this_trial(config) or (lambda task, accuracy: False))
     inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
@@ -181,7 +181,7 @@ def _trainer(
         devices=1,
         precision=config.trainer.precision,
         max_epochs=schedule.total_epochs,
-        check_val_every_n_epoch=config.measure_every,
+        check_val_every_n_epoch=config.eval_every_n_epochs,
         # Every task is tested before any training, for the baseline of forward transfer; a resumed run has it already.
         num_sanity_val_steps=-1 if config.resume is None else 0,
         reload_dataloaders_every_n_epochs=1,

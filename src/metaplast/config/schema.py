@@ -28,7 +28,7 @@ from metaplast.config.constraints import (
 )
 
 BUDGETS = ("cpu", "paper")
-FIGURES = (
+PLOTS = (
     "tasks_by_m",
     "hidden_weights",
     "accuracy_by_width",
@@ -61,23 +61,23 @@ SETTINGS: Mapping[str, Setting] = {
     "eval_batch_size": Setting(
         integer(1), "Images per test batch; affects accuracy only with model.test_statistics=batch."
     ),
-    "measure_every": Setting(integer(1), "Epochs between two tests of all tasks; has to divide epochs_per_task."),
+    "eval_every_n_epochs": Setting(integer(1), "Epochs between two tests of all tasks; has to divide epochs_per_task."),
     "budget": Setting(
         one_of(*BUDGETS), "Size of an experiment that has two: minutes on two cores, or the paper's own.", False
     ),
-    "figures": Setting(
-        list_of(one_of(*FIGURES), f"a list of any of {', '.join(FIGURES)}"),
+    "plots": Setting(
+        list_of(one_of(*PLOTS), f"a list of any of {', '.join(PLOTS)}"),
         "Plots of a whole sweep, drawn when it ends; an experiment names its own.",
         False,
     ),
-    "test_on": Setting(
+    "eval_split": Setting(
         one_of("test", "validation"), "Data to evaluate on; validation is a part of the training data that is held out."
     ),
-    "validation_share": Setting(
+    "val_fraction": Setting(
         number("> 0 and < 1", lambda share: 0 < share < 1, exclusiveMinimum=0, exclusiveMaximum=1),
-        "Fraction of each class's training images that is held out with test_on=validation.",
+        "Fraction of each class's training images that is held out with eval_split=validation.",
     ),
-    "only_tasks": Setting(
+    "max_tasks": Setting(
         either(integer(1), NULL), "Trains only the first tasks, with the network for all of them; null trains all."
     ),
     "diagnostics": Setting(
@@ -91,7 +91,7 @@ SETTINGS: Mapping[str, Setting] = {
         "Directory of an interrupted run to resume with its own configuration; true with -m resumes a sweep.",
     ),
     "strategy.uses_m": Setting(BOOLEAN, "Whether the optimizer gets m; with false the step is the plain one."),
-    "strategy.stream": Setting(
+    "strategy.task_order": Setting(
         one_of("sequence", "joint"), "Trains one task after another, or all tasks mixed from the start."
     ),
     "strategy.reset_optimizer": Setting(
@@ -265,19 +265,19 @@ TARGETS: Mapping[str, Mapping[str, Setting]] = {
     },
     "metaplast.nn.networks.bnn": {
         "hidden": Setting(WIDTHS, "Widths of the hidden layers."),
-        "init_width": Setting(POSITIVE, f"{_INIT_BOUND}."),
+        "init_bound": Setting(POSITIVE, f"{_INIT_BOUND}."),
         **NORMALIZATION,
     },
     "metaplast.nn.networks.mlp": {
         "hidden": Setting(WIDTHS, "Widths of the hidden layers."),
-        "init_width": Setting(either(POSITIVE, NULL), f"{_INIT_BOUND}; null takes 1/sqrt(inputs of the layer)."),
+        "init_bound": Setting(either(POSITIVE, NULL), f"{_INIT_BOUND}; null takes 1/sqrt(inputs of the layer)."),
         **NORMALIZATION,
     },
     "metaplast.nn.networks.bcnn": {
         "channels": Setting(WIDTHS, "Output channels of each convolution."),
         "kernel_size": Setting(integer(1, 1000), "Side of each convolution's kernel, in pixels."),
         "padding": Setting(integer(0, 1000), "Pixels added on each side before each convolution."),
-        "init_width": Setting(POSITIVE, f"{_INIT_BOUND}."),
+        "init_bound": Setting(POSITIVE, f"{_INIT_BOUND}."),
         **NORMALIZATION,
     },
     "metaplast.nn.networks.vgg": {
@@ -289,7 +289,7 @@ TARGETS: Mapping[str, Mapping[str, Setting]] = {
             number(">= 0 and < 1", lambda share: 0 <= share < 1, minimum=0, exclusiveMaximum=1),
             "Fraction of the hidden linear units that a training step omits.",
         ),
-        "init_width": Setting(either(POSITIVE, NULL), f"{_INIT_BOUND}; null draws them normal (Xavier)."),
+        "init_bound": Setting(either(POSITIVE, NULL), f"{_INIT_BOUND}; null draws them normal (Xavier)."),
         **NORMALIZATION,
     },
     "metaplast.optim.MetaplasticAdam": {

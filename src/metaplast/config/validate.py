@@ -108,15 +108,16 @@ def _contradictions(config: DictConfig) -> Iterator[str]:
     """Check the settings that have to agree; each by itself is valid."""
     if "budget" in map(override_key, cli_overrides(config)) and not has_two_sizes(config):
         yield f"budget={config.budget}: nothing here has two sizes; an experiment has, such as experiment=fig2"
-    if config.epochs_per_task % config.measure_every:
+    if config.epochs_per_task % config.eval_every_n_epochs:
         yield (
-            f"measure_every={config.measure_every}: expected a divisor of epochs_per_task={config.epochs_per_task}, "
-            f"so that all tasks are tested when one ends, got {config.measure_every}"
+            f"eval_every_n_epochs={config.eval_every_n_epochs}: expected a divisor of "
+            f"epochs_per_task={config.epochs_per_task}, so that all tasks are tested when one ends, "
+            f"got {config.eval_every_n_epochs}"
         )
     for key in ("n_tasks", "n_parts"):
         tasks = config.scenario.get(key)
-        if config.only_tasks is not None and isinstance(tasks, int) and config.only_tasks > tasks:
-            yield f"only_tasks={config.only_tasks}: expected at most scenario.{key}={tasks}, got {config.only_tasks}"
+        if config.max_tasks is not None and isinstance(tasks, int) and config.max_tasks > tasks:
+            yield f"max_tasks={config.max_tasks}: expected at most scenario.{key}={tasks}, got {config.max_tasks}"
     if config.logger.get("model_artifact") and not config.trainer.checkpoint_every:
         yield "logger.model_artifact=true: there is no checkpoint to upload with trainer.checkpoint_every=0"
     yield from _wrong_data_dir(config)

@@ -131,7 +131,7 @@ class BinaryLinear(nn.Linear):
     """Linear layer without bias on binary weights, (N, *, in_features) to (N, *, out_features): y = x · sign(W^h)ᵀ.
 
     Backward: ∂L/∂W^h = ∂L/∂W^b, ∂L/∂x = ∂L/∂y · W^b. `weight` is W^h, of shape (out_features, in_features), uniform on
-    ±`init_width` at the start.
+    ±`init_bound` at the start.
 
     `integer_input` promises inputs that are integers from -128 to 127, such as signs: a CPU then multiplies in int8,
     exact and several times as fast. Where the promise is broken, inputs are rounded towards 0, and NaN is lost.
@@ -142,10 +142,10 @@ class BinaryLinear(nn.Linear):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, init_width: float = 0.05, integer_input: bool = False
+        self, in_features: int, out_features: int, init_bound: float = 0.05, integer_input: bool = False
     ) -> None:
         super().__init__(in_features, out_features, bias=False)
-        nn.init.uniform_(self.weight, -init_width, init_width)
+        nn.init.uniform_(self.weight, -init_bound, init_bound)
         self.integer_input = integer_input
 
     def forward(self, x: Tensor) -> Tensor:
@@ -161,17 +161,17 @@ class BinaryConv2d(nn.Conv2d):
     """Convolution without bias on binary weights, from (N, C, H, W) to (N, out_channels, H', W').
 
     Forward and backward as in :class:`BinaryLinear`. Zero padding adds a third value, 0, at the border of ±1 inputs.
-    `weight` is W^h, of shape (out_channels, in_channels, k, k), uniform on ±`init_width` at the start.
+    `weight` is W^h, of shape (out_channels, in_channels, k, k), uniform on ±`init_bound` at the start.
 
     >>> BinaryConv2d(1, 4, kernel_size=3, padding=1)(torch.ones(2, 1, 8, 8)).shape
     torch.Size([2, 4, 8, 8])
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, padding: int = 0, init_width: float = 0.05
+        self, in_channels: int, out_channels: int, kernel_size: int, padding: int = 0, init_bound: float = 0.05
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, padding=padding, bias=False)
-        nn.init.uniform_(self.weight, -init_width, init_width)
+        nn.init.uniform_(self.weight, -init_bound, init_bound)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of `x` with the binary kernels."""

@@ -107,7 +107,7 @@ def _settings(summary: Mapping[str, Any]) -> Iterator[Text]:
     yield Text(f"norm {told.normalization} · optimizer {told.optimizer}")
     boundary, label = (_yes(summary[key]) for key in ("task_boundary_used", "task_label_used"))
     yield Text(f"task boundary used in training: {boundary} · task label used in testing: {label}")
-    if summary.get("test_on") == "validation":
+    if summary.get("eval_split") == "validation":
         yield Text(f"tested on {told.tested_on}, not on the test data")
     seconds, speed = summary["train_seconds"], summary["samples_per_second"]
     yield Text(f"{summary['status']}: trained for {_duration(seconds)} at {speed:,.0f} samples a second")

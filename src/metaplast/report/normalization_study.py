@@ -41,7 +41,7 @@ FIGURES = {
 }
 """Figures of the accuracy matrix, fractions."""
 
-SAID = ("arm", "model.test_statistics", "measure_every")
+SAID = ("ablation", "model.test_statistics", "eval_every_n_epochs")
 """Keys in which runs of one setting may differ: the first two are said otherwise, and the last changes no result."""
 
 
@@ -182,7 +182,7 @@ def _findings(measured: Sequence[Measured]) -> Iterable[str]:
     """Each arm against the reference at the same sizes, m and statistics, for somebody to say why."""
     base = {row.setting._replace(arm=""): row for row in measured if row.setting.arm == REFERENCE}
     if not base:
-        yield "None of the runs has the reference's settings (arm=reference), so there is nothing to compare with."
+        yield "None of the runs has the reference's settings (ablation=reference), so there is nothing to compare with."
         return
     for name in dict.fromkeys(row.setting.arm for row in measured if row.setting.arm != REFERENCE):
         yield from (f"### {name}", "")

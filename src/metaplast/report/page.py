@@ -275,7 +275,7 @@ def _tokens(run: Run, place: str, values: Mapping[str, Any]) -> Iterator[str]:
         "optimizer": told.optimizer,
         "boundary": told.boundary,
         "label": told.label,
-        "test_on": run.summary.get("test_on"),
+        "eval_split": run.summary.get("eval_split"),
     }
     for name, value in named.items():
         yield f"{name}={text(value)}".replace(" ", "")

@@ -89,7 +89,7 @@ def conditions(summary: Mapping[str, Any]) -> Conditions:
     """Read the conditions of a run from what summary.json holds.
 
     >>> conditions({"norm": "batch", "norm_per_task": True, "gamma_init": "uniform", "test_statistics": "population",
-    ...             "task_boundary_used": True, "task_label_used": False, "test_on": "test"})[0]
+    ...             "task_boundary_used": True, "task_label_used": False, "eval_split": "test"})[0]
     'batch, per task, γ uniform, population'
     """
     return Conditions(
@@ -127,8 +127,8 @@ def _optimizer(reset: bool | None) -> str:
 
 
 def _tested_on(summary: Mapping[str, Any]) -> str:
-    if summary.get("test_on") == "validation":
-        return f"validation data ({summary['validation_share']:g} of the training data)"
+    if summary.get("eval_split") == "validation":
+        return f"validation data ({summary['val_fraction']:g} of the training data)"
     return "test data" if "norm" in summary else "–"  # older summaries do not say it, since there was nothing else
 
 

@@ -84,7 +84,7 @@ def rebuild_results(run: Run) -> dict[str, Any]:
     *_, R = matrices(rows, max(n_trained(config, n_tested), last_task + 1))
     baseline = torch.tensor([torch.nan] * n_tested if before is None else before, dtype=torch.float64)
     results = figures(R, baseline)
-    joint = config["strategy"].get("stream") == "joint"
+    joint = config["strategy"].get("task_order") == "joint"
     write_result_files(run.path, R, rows, None if joint else config["epochs_per_task"], {**run.summary, **results})
     return results
 
@@ -101,7 +101,7 @@ def report_sweep(directories: Sequence[Path], out: Path | None = None, console: 
 
     Returns:
         The page, sweep.html. Beside it lie sweep.csv and, once a run is completed, sweep_scores.png, sweep_curves.png
-        and sweep_matrices.png, and what the runs name in `figures`.
+        and sweep_matrices.png, and what the runs name in `plots`.
 
     Raises:
         UserError: if a directory is none, if there is no run, or if `out` cannot be written to.

@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.errors import UserError
+from metaplast.runs.old_keys import translate_old_keys
 from metaplast.runs.summary import read_summary
 
 LOCK = ".lock"
@@ -73,6 +74,7 @@ def saved_config(run_dir: Path, resume: str) -> DictConfig:
         raise UserError(f"resume={resume}: its config.yaml cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(saved, DictConfig):
         raise UserError(f"resume={resume}: its config.yaml holds no settings")
+    translate_old_keys(saved)
     return saved
 
 

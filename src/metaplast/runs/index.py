@@ -16,6 +16,7 @@ import yaml  # type: ignore[import-untyped]
 
 from metaplast.errors import UserError
 from metaplast.runs.journal import SWEEP, Job, Journal
+from metaplast.runs.old_keys import OLD_KEYS, OLD_TARGETS, translate_old_keys
 
 Value = str | int | float | bool | None
 """What a setting comes to; a list is its JSON text, so that it can be compared and shown."""
@@ -89,7 +90,12 @@ def read_run(path: Path) -> Run:
     try:
         summary = json.loads(_text(path / "summary.json") or "{}")
         config = _text(path / "config.yaml")
-        settings = deciding(yaml.load(config, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})
+        parsed = yaml.load(config, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+        if any(key.rpartition(".")[2] in config for key in (*OLD_KEYS, *OLD_TARGETS)):
+            translate_old_keys(parsed)
+            config = yaml.safe_dump(parsed, sort_keys=False)
+        translate_old_keys(summary)
+        settings = deciding(parsed)
         status, error = summary.get("status", "starting"), summary.get("error")
     except (OSError, ValueError, AttributeError, TypeError, yaml.YAMLError) as failure:
         return Run(path, "unreadable", f"{type(failure).__name__}: {failure}", {}, {}, "")
@@ -159,7 +165,7 @@ def _without_seed(node: Any, seed: Any) -> Any:
 def _matters(key: str) -> bool:
     if key.startswith(("logger.", "trainer.", "search.", "first_tasks.")):
         return key == "trainer.precision"
-    return key not in ("data_dir", "resume", "budget", "figures", "diagnostics")
+    return key not in ("data_dir", "resume", "budget", "plots", "diagnostics")
 
 
 def _told(run: Run, job: Job | None) -> Run:

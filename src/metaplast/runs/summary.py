@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.io import write_text
+from metaplast.runs.old_keys import translate_old_keys
 
 PACKAGES = ("metaplast", "torch", "pytorch-lightning", "avalanche-lib", "hydra-core", "torchmetrics", "wandb", "numpy")
 """What a result may hang on; their versions are kept with it."""
@@ -35,14 +36,14 @@ def description(config: DictConfig) -> dict[str, Any]:
         "m": plain(config.m) if strategy.uses_m else None,
         "seed": config.seed,
         "n_tasks": config.scenario.get("n_tasks"),
-        "only_tasks": config.only_tasks,
-        "test_on": config.test_on,
-        "validation_share": config.validation_share if config.test_on == "validation" else None,
+        "max_tasks": config.max_tasks,
+        "eval_split": config.eval_split,
+        "val_fraction": config.val_fraction if config.eval_split == "validation" else None,
         "epochs_per_task": config.epochs_per_task,
         "batch_size": config.batch_size,
         "norm": norm,
         "norm_affine": affine,
-        "norm_per_task": normalized and strategy.stream == "sequence" and bool(model.get("norm_per_task", False)),
+        "norm_per_task": normalized and strategy.task_order == "sequence" and bool(model.get("norm_per_task", False)),
         "gamma_init": model.get("gamma_init") if affine else None,
         "test_statistics": statistics,
         "eval_batch_size": config.eval_batch_size if statistics == "batch" else None,
@@ -66,7 +67,10 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
         summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return summary if isinstance(summary, dict) else {}
+    if not isinstance(summary, dict):
+        return {}
+    translate_old_keys(summary)
+    return summary
 
 
 def plain(value: Any) -> Any:

@@ -136,11 +136,11 @@ def matrices(rows: Sequence[Mapping[str, float]], n_tasks: int) -> Iterator[Tens
 def n_trained(config: Mapping[str, Any], n_tested: int) -> int:
     """Tasks of the whole run, by its config.yaml; each has a test of its own, but the parts of a stream share one.
 
-    >>> n_trained({"scenario": {"n_parts": 60}, "only_tasks": 4}, n_tested=1), n_trained({"scenario": {}}, n_tested=5)
+    >>> n_trained({"scenario": {"n_parts": 60}, "max_tasks": 4}, n_tested=1), n_trained({"scenario": {}}, n_tested=5)
     (4, 5)
     """
     n_parts: int = config["scenario"].get("n_parts", n_tested) if n_tested == 1 else n_tested
-    return min(n_parts, config.get("only_tasks") or n_parts)
+    return min(n_parts, config.get("max_tasks") or n_parts)
 
 
 def read_histograms(source: Path) -> dict[str, npt.NDArray[np.float32]]:

@@ -138,7 +138,7 @@ def first_tasks(scenario: Scenario, n_tasks: int) -> Scenario:
     A test that stands for all tasks stays whole.
     """
     if n_tasks > scenario.n_tasks:
-        raise UserError(f"only_tasks={n_tasks}: has to be at most {scenario.n_tasks}, the tasks of the scenario")
+        raise UserError(f"max_tasks={n_tasks}: has to be at most {scenario.n_tasks}, the tasks of the scenario")
     train, test = (
         [task_tensors(experience) for experience in stream][:n_tasks]
         for stream in (scenario.benchmark.train_stream, scenario.benchmark.test_stream)
@@ -179,7 +179,7 @@ def hold_out(scenario: Scenario, share: float, seed: int) -> Scenario:
             masks[id(tensors.labels)] = held_out(tensors.labels, share, seed)
         mask = masks[id(tensors.labels)]
         if not mask.any() or mask.all():
-            raise UserError(f"validation_share={share}: task {task}, of {len(mask)} images, cannot be split by it")
+            raise UserError(f"val_fraction={share}: task {task}, of {len(mask)} images, cannot be split by it")
     train, held = ([part(tensors, held) for tensors in tasks] for held in (False, True))
     if len(scenario.benchmark.test_stream) < len(tasks):
         held = [_together(held)]

@@ -40,7 +40,7 @@ JOURNAL = "study.journal"
 
 MADE_BEFORE = {SWEEP, ".sweep.lock", ".lock"}
 """What an earlier call may have left that never came to its first trial."""
-CHOSEN = ("m", "only_tasks", "test_on")
+CHOSEN = ("m", "max_tasks", "eval_split")
 """What hparams=first_tasks sets itself."""
 
 
@@ -52,9 +52,9 @@ def check_search(config: DictConfig) -> Path:
     """
     if find_spec("optuna") is None:
         raise UserError("hparams_search: needs Optuna, which is not installed; pip install 'metaplast[search]'")
-    if config.test_on != "validation":
+    if config.eval_split != "validation":
         raise UserError(
-            f"test_on={config.test_on}: has to be validation in a search, which would choose by the test data"
+            f"eval_split={config.eval_split}: has to be validation in a search, which would choose by the test data"
         )
     from metaplast.search.space import plan
 
@@ -71,7 +71,7 @@ def check_first_tasks(config: DictConfig) -> None:
     settings = config.first_tasks
     if not config.strategy.uses_m:
         raise UserError(f"hparams=first_tasks: chooses m, which strategy={config.strategy.name} does not use")
-    if config.strategy.stream == "joint":
+    if config.strategy.task_order == "joint":
         raise UserError(f"hparams=first_tasks: strategy={config.strategy.name} has no first tasks")
     for override in cli_overrides(config):
         if override_key(override) in CHOSEN:

@@ -54,7 +54,7 @@ class FirstTasks(Sweeper):
         )
         combinations = _combinations(arguments)
         pairs = [(settled, m) for settled in combinations for m in tried]
-        first = ["test_on=validation", f"only_tasks={settings.n_tasks}"]
+        first = ["eval_split=validation", f"max_tasks={settings.n_tasks}"]
         validated = self._launch([[*settled, f"m={shown(m)}", *first] for settled, m in pairs], initial=0)
 
         rows = [

@@ -86,7 +86,7 @@ def report(study: Study, folder: Path, fixed: Sequence[str], config: DictConfig,
     _draw(folder / "study.png", folder.name, trials)
     print(f"best average accuracy on validation data: {100 * best.values[0]:.2f} % (trial {best.number})")
     print(f"the same again: {command_line(line)}")
-    tested = [override for override in line if not override.startswith("test_on=")]
+    tested = [override for override in line if not override.startswith("eval_split=")]
     print(f"on test data:   {command_line(tested)}")
     print(f"all trials:     {folder / 'study.png'}")
 

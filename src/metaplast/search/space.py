@@ -16,7 +16,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from metaplast.errors import UserError
 
 NEVER = {
-    "test_on": "a search looks at validation data alone",
+    "eval_split": "a search looks at validation data alone",
     "seed": "a search would choose the luckiest one",
 }
 """What cannot be searched, and why."""

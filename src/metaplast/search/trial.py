@@ -21,8 +21,8 @@ def this_trial(config: DictConfig) -> "IsHopeless | None":
     """
     if not HydraConfig.initialized() or not is_search(HydraConfig.instance().cfg):
         return None
-    if config.test_on != "validation":
-        raise UserError(f"test_on={config.test_on}: has to be validation in a search")
+    if config.eval_split != "validation":
+        raise UserError(f"eval_split={config.eval_split}: has to be validation in a search")
     # optuna is there, since the search runs; others need not pay for it
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import Trial

@@ -9,6 +9,7 @@ from torch import nn
 
 from metaplast.config.instantiate import build
 from metaplast.errors import UserError
+from metaplast.runs.old_keys import translate_old_keys
 from metaplast.scenarios import Scenario
 from metaplast.training.checkpoint import read_checkpoint
 from metaplast.training.trainer import network_for, tasks_of
@@ -42,6 +43,7 @@ def load_finished_run(run_dir: Path, data_dir: Path | None = None) -> FinishedRu
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(config, DictConfig) or not {"model", "scenario", "strategy"} <= set(config):
         raise UserError(f"{path}: holds no model, scenario and strategy, as the configuration of a run does")
+    translate_old_keys(config)
     state = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")["state_dict"]
     whole = build(config.scenario, seed=config.seed, data_dir=str(data_dir or config.data_dir))
     network = network_for(config, whole)

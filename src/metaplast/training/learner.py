@@ -64,7 +64,7 @@ class Learner(pl.LightningModule):
     ) -> None:
         super().__init__()
         if bridge is not None and schedule.joint:
-            raise UserError("strategy.stream=joint: has to be sequence with strategy.plugins, which go by tasks")
+            raise UserError("strategy.task_order=joint: has to be sequence with strategy.plugins, which go by tasks")
         self.bridge = bridge
         self.network, self.schedule, self.m, self.reset_optimizer = network, schedule, m, reset_optimizer
         self.make_optimizer = optimizer

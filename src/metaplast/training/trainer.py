@@ -16,9 +16,9 @@ from metaplast.scenarios import Scenario, first_tasks, hold_out
 
 def tasks_of(config: DictConfig, whole: Scenario) -> Scenario:
     """The tasks of the scenario to train, and what to test on; a config.yaml of before may lack both settings."""
-    if config.get("only_tasks") is not None:
-        whole = first_tasks(whole, config.only_tasks)
-    return hold_out(whole, config.validation_share, config.seed) if config.get("test_on") == "validation" else whole
+    if config.get("max_tasks") is not None:
+        whole = first_tasks(whole, config.max_tasks)
+    return hold_out(whole, config.val_fraction, config.seed) if config.get("eval_split") == "validation" else whole
 
 
 def network_for(config: DictConfig, whole: Scenario) -> nn.Module:
@@ -28,7 +28,7 @@ def network_for(config: DictConfig, whole: Scenario) -> nn.Module:
         input_shape=whole.input_shape,
         n_classes=whole.n_classes,
         # A mixed batch belongs to no task, and the parts of a stream, which share a test, are one.
-        n_tasks=1 if config.strategy.stream == "joint" else whole.n_tests,
+        n_tasks=1 if config.strategy.task_order == "joint" else whole.n_tests,
     )
     return network
 

@@ -1,4 +1,4 @@
-"""The pictures and tables that an experiment asks for by `figures: [NAME, …]`, drawn from its runs' files.
+"""The pictures and tables that an experiment asks for by `plots: [NAME, …]`, drawn from its runs' files.
 
 Each has a module of its own below this folder, with `write(folder, sweep)`, which is imported when it is asked for.
 
@@ -248,7 +248,7 @@ WRITERS: dict[str, Callable[[Path, Sweep], list[Path]]] = {
     "accuracy_table": write_accuracy_table,
     "normalization": write_normalization,
 }
-"""What writes each name that `figures` may hold (`metaplast.config.schema.FIGURES`)."""
+"""What writes each name that `plots` may hold (`metaplast.config.schema.PLOTS`)."""
 
 
 def asked_for(runs: Sequence[Run]) -> list[str]:
@@ -256,7 +256,7 @@ def asked_for(runs: Sequence[Run]) -> list[str]:
     named: dict[str, None] = {}
     for run in runs:
         config = yaml.safe_load(run.config) or {}
-        named |= dict.fromkeys(name for name in config.get("figures") or [] if name in WRITERS)
+        named |= dict.fromkeys(name for name in config.get("plots") or [] if name in WRITERS)
     return list(named)
 
 

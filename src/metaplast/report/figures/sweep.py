@@ -268,7 +268,7 @@ def _curves(run: Run) -> dict[float, Tensor]:
 
 def _task_ends(run: Run) -> list[float]:
     epochs = run.settings.get("epochs_per_task")
-    if run.settings.get("strategy.stream") == "joint" or not isinstance(epochs, int):
+    if run.settings.get("strategy.task_order") == "joint" or not isinstance(epochs, int):
         return []
     return [float(epochs * (j + 1)) for j in range(len(run.summary["accuracy_matrix"]))]
 
