@@ -236,11 +236,11 @@ def test_parameters_without_a_gradient_count_nothing(experiences: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"si_lambda": -0.1}, "si_lambda=-0.1: a number >= 0 is needed"),
-        ({"xi": 0}, "xi=0: a number > 0 is needed"),
-        ({"xi": True}, "xi=True: a number > 0 is needed"),
-        ({"weights": "both"}, "weights=both: choose from binary, hidden"),
-        ({"path": "real"}, "path=real: choose from binary, hidden"),
+        ({"si_lambda": -0.1}, "si_lambda=-0.1: expected a number >= 0"),
+        ({"xi": 0}, "xi=0: expected a number > 0"),
+        ({"xi": True}, "xi=true: expected a number > 0, got true"),
+        ({"weights": "both"}, "weights=both: expected one of binary, hidden"),
+        ({"path": "real"}, "path=real: expected one of hidden, binary"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], text: str) -> None:
