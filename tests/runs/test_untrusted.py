@@ -13,7 +13,8 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
 from metaplast.errors import UserError
-from metaplast.runs.untrusted import MOVED, SHIPPED, load_saved_config, names_trusted
+from metaplast.runs.old_keys import OLD_TARGETS
+from metaplast.runs.untrusted import SHIPPED, load_saved_config, names_trusted
 
 CONF = Path(__file__).parents[2] / "conf"
 PLACES = ("scenario", "model", "optimizer", "plugin")
@@ -104,7 +105,7 @@ def test_a_name_that_ships_is_accepted_in_its_own_place_alone(load: Callable[...
 
 
 def test_every_name_that_ships_and_every_new_place_of_an_old_one_is_there() -> None:
-    for name in {*MOVED.values()}.union(*SHIPPED.values()):
+    for name in {*OLD_TARGETS.values()}.union(*SHIPPED.values()):
         module, _, attribute = name.rpartition(".")
         assert callable(getattr(importlib.import_module(module), attribute)), name
 
@@ -124,7 +125,7 @@ def test_every_target_of_our_configuration_may_be_in_a_run_directory() -> None:
     assert found <= known
 
 
-@pytest.mark.parametrize(("old", "new"), MOVED.items())
+@pytest.mark.parametrize(("old", "new"), OLD_TARGETS.items())
 def test_names_of_older_runs_are_translated(old: str, new: str, load: Callable[..., Any]) -> None:
     [place] = [kind for kind, names in SHIPPED.items() if new in names]
     assert load(at(place, old)) == at(place, new)

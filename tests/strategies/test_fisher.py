@@ -211,9 +211,9 @@ Y = torch.tensor([0, 1, 2, 0])
 @pytest.mark.parametrize(
     ("network", "settings", "text"),
     [
-        (nn.Linear(3, 3), {"labels": "true"}, "labels=true: choose from empirical, sampled, all, predicted"),
-        (nn.Linear(3, 3), {"n_samples": 0}, "n_samples=0: an integer of at least 1 is needed, or null for all"),
-        (nn.Linear(3, 3), {"n_samples": 2.5}, "n_samples=2.5: an integer of at least 1"),
+        (nn.Linear(3, 3), {"labels": "true"}, "labels=true: expected one of empirical, sampled, all, predicted"),
+        (nn.Linear(3, 3), {"n_samples": 0}, "n_samples=0: expected an integer >= 1 or null, got 0"),
+        (nn.Linear(3, 3), {"n_samples": 2.5}, "n_samples=2.5: expected an integer >= 1 or null"),
         (nn.Linear(3, 3), {"batches": []}, "needs at least one sample"),
         (nn.Sequential(nn.Linear(3, 3), nn.PReLU()), {}, "layers of type PReLU are not known"),
         (nn.Sequential(nn.Conv1d(1, 1, 1)), {}, "layers of type Conv1d are not known"),

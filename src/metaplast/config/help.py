@@ -13,7 +13,7 @@ from metaplast.config.schema import SETTINGS
 
 def groups(conf: Path) -> list[str]:
     """Return the names of the groups that a user chooses from."""
-    return sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra")
+    return sorted({path.parent.name for path in conf.glob("*/*.yaml")} - {"hydra"})
 
 
 def choices(conf: Path, group: str) -> dict[str, str]:

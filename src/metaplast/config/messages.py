@@ -15,6 +15,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from metaplast.config.help import choices, groups
 from metaplast.config.overrides import override_key
 from metaplast.errors import UserError
+from metaplast.runs.old_keys import OLD_KEYS
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
@@ -58,13 +59,16 @@ def explain(error: BaseException, arguments: Sequence[str], conf: Path) -> str:
     cause = error.__cause__
     if isinstance(error, UserError):
         return str(error)
+    for argument in arguments:
+        if override_key(argument) in OLD_KEYS:
+            return f"{argument}: {override_key(argument)} is now {OLD_KEYS[override_key(argument)]}"
     if isinstance(error, MissingConfigException):
         return _no_such_choice(error, arguments)
     if isinstance(error, OverrideParseException):
         return _not_readable(error)
     if isinstance(error, HydraException) and isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(error, cause)
-    special = _several_values(error) or _wrong_plus(error, arguments) or _no_name(arguments, conf)
+    special = _old_group(error) or _several_values(error) or _wrong_plus(error, arguments) or _no_name(arguments, conf)
     return special or _said(error, arguments)
 
 
@@ -113,6 +117,14 @@ def _unknown_key(error: HydraException, cause: OmegaConfBaseException) -> str:
     if not names:
         return f"{start}, since {section} is a single value"
     return f"{start}{guess}; {f'{section} has' if section else 'the settings are'} {', '.join(names)}"
+
+
+def _old_group(error: BaseException) -> str | None:
+    """Name the new group where a file overrides one of an earlier release."""
+    match = re.search(r"Could not override '(\w+)[@']", str(error))
+    if match and match[1] in OLD_KEYS:
+        return f"{match[1]}: {match[1]} is now {OLD_KEYS[match[1]]}"
+    return None
 
 
 def _several_values(error: BaseException) -> str | None:

@@ -13,6 +13,7 @@ from metaplast.config.messages import closest
 from metaplast.config.overrides import cli_overrides, override_key
 from metaplast.config.schema import FROM_THE_RUN, SETTINGS, TARGETS
 from metaplast.config.signatures import parameters
+from metaplast.runs.old_keys import OLD_KEYS
 
 NAMED = ("scenario", "model", "strategy", "logger")
 """Sections whose label is read: summaries and errors show it."""
@@ -47,6 +48,9 @@ def unread_keys(config: DictConfig) -> Iterator[str]:
         if resumed and key.partition(".")[0] not in CHANGED_BY_RESUME:
             continue
         reason = _why_unread(key, targets, references)
+        if reason is not None and key in OLD_KEYS:
+            yield f"{typed.get(key, f'{key}={shown(value)}')}: {key} is now {OLD_KEYS[key]}"
+            continue
         if reason is None:
             yield from _broken_references(config, key, value, known)
             continue

@@ -110,8 +110,9 @@ def _contradictions(config: DictConfig) -> Iterator[str]:
         yield f"budget={config.budget}: nothing here has two sizes; an experiment has, such as experiment=fig2"
     if config.epochs_per_task % config.eval_every_n_epochs:
         yield (
-            f"eval_every_n_epochs={config.eval_every_n_epochs}: expected a divisor of epochs_per_task={config.epochs_per_task}, "
-            f"so that all tasks are tested when one ends, got {config.eval_every_n_epochs}"
+            f"eval_every_n_epochs={config.eval_every_n_epochs}: expected a divisor of "
+            f"epochs_per_task={config.epochs_per_task}, so that all tasks are tested when one ends, "
+            f"got {config.eval_every_n_epochs}"
         )
     for key in ("n_tasks", "n_parts"):
         tasks = config.scenario.get(key)

@@ -14,6 +14,7 @@ import yaml  # type: ignore[import-untyped]
 from metaplast.errors import UserError
 from metaplast.io import NO_FLOCK, exclusive_lock, open_regular, read_regular
 from metaplast.runs.journal import Job, Journal
+from metaplast.runs.old_keys import OLD_KEYS, OLD_TARGETS, translate_old_keys
 from metaplast.runs.paths import CONFIG, LOCK, SUMMARY, SWEEP
 from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import SUMMARY_BYTES, check_format
@@ -88,7 +89,12 @@ def read_run(path: Path) -> Run:
     try:
         summary = _summary(path / SUMMARY)
         config = read_config_text(path / CONFIG) if os.path.lexists(path / CONFIG) else ""
-        settings = relevant_settings(yaml.load(config, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {})
+        parsed = yaml.load(config, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+        if any(word in config for word in (*(f"{key.rpartition('.')[2]}:" for key in OLD_KEYS), *OLD_TARGETS)):
+            translate_old_keys(parsed)
+            config = yaml.safe_dump(parsed, sort_keys=False)
+        translate_old_keys(summary)
+        settings = relevant_settings(parsed)
         status, error = RunStatus(summary.get("status", RunStatus.STARTING)), summary.get("error")
         check_format(path, summary)
     except (OSError, ValueError, AttributeError, TypeError, RecursionError, yaml.YAMLError, UserError) as failure:

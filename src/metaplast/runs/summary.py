@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.errors import UserError
 from metaplast.io import read_regular, write_text
+from metaplast.runs.old_keys import translate_old_keys
 from metaplast.runs.paths import SUMMARY
 
 FORMAT = 2
@@ -86,6 +87,7 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
     if not isinstance(summary, dict):
         return {}
     check_format(run_dir, summary)
+    translate_old_keys(summary)
     return summary
 
 

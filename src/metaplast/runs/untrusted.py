@@ -16,9 +16,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metaplast.errors import UserError
 from metaplast.io import read_regular
+from metaplast.runs.old_keys import OLD_TARGETS, translate_old_keys
 
 _SCENARIOS = "metaplast.scenarios"
-_MODELS = ("metaplast.nn.models", "metaplast.nn.networks")  # the second in runs of before
+_MODELS = "metaplast.nn.models"
 _PLUGINS = "metaplast.strategies.plugins"
 
 SHIPPED: Mapping[str, frozenset[str]] = {
@@ -40,7 +41,7 @@ SHIPPED: Mapping[str, frozenset[str]] = {
             f"{_SCENARIOS}.whole_datasets",
         }
     ),
-    "model": frozenset(f"{module}.{name}" for module in _MODELS for name in ("bcnn", "bnn", "mlp", "vgg")),
+    "model": frozenset(f"{_MODELS}.{name}" for name in ("bcnn", "bnn", "mlp", "vgg")),
     "optimizer": frozenset({"metaplast.optim.MetaplasticAdam", "metaplast.optim.MetaplasticSGD"}),
     "plugin": frozenset(
         {
@@ -59,22 +60,6 @@ SHIPPED: Mapping[str, frozenset[str]] = {
     ),
 }
 """By what it is: every name that a run directory may give as a `_target_`, in full."""
-
-MOVED: Mapping[str, str] = {
-    f"{_SCENARIOS}.sequence": f"{_SCENARIOS}.mnist_usps",
-    "metaplast.strategies.agem.AGEM": f"{_PLUGINS}.gem.AGEM",
-    "metaplast.strategies.der.DER": f"{_PLUGINS}.der.DER",
-    "metaplast.strategies.ewc.AvalancheEWC": f"{_PLUGINS}.ewc.AvalancheEWC",
-    "metaplast.strategies.ewc.EWC": f"{_PLUGINS}.ewc.EWC",
-    "metaplast.strategies.ewc.ewc_plugin": f"{_PLUGINS}.ewc.ewc_plugin",
-    "metaplast.strategies.gem.GEM": f"{_PLUGINS}.gem.GEM",
-    "metaplast.strategies.lwf.LwF": f"{_PLUGINS}.lwf.LwF",
-    "metaplast.strategies.mas.MAS": f"{_PLUGINS}.mas.MAS",
-    "metaplast.strategies.replay.Replay": f"{_PLUGINS}.replay.Replay",
-    "metaplast.strategies.rwalk.RWalk": f"{_PLUGINS}.rwalk.RWalk",
-    "metaplast.strategies.si.SI": f"{_PLUGINS}.si.SI",
-}
-"""Names in the configurations of older runs, and where their functions and classes are now."""
 
 CONFIG_BYTES = 256 * 1024
 """A configuration of ours has about 3,000 bytes."""
@@ -128,7 +113,10 @@ def load_saved_config(path: Path, trust: Collection[str] = ()) -> DictConfig:
     if not isinstance(content, DictConfig) or content._is_none():
         raise UserError(f"its {path.name} holds no settings")
     try:
-        plain = _Checked(trust).value((), OmegaConf.to_container(content, resolve=False))
+        plain = OmegaConf.to_container(content, resolve=False)
+        assert isinstance(plain, dict)
+        translate_old_keys(plain)
+        plain = _Checked(trust).value((), plain)
     except UserError as error:
         raise UserError(f"its {path.name}: {error}") from None
     checked: DictConfig = OmegaConf.create(plain)
@@ -194,7 +182,7 @@ class _Checked:
             raise UserError(f"{key}={_quoted(name)}: expected the name of a function or class")
         if name in self.trust:
             return name
-        kind, name = _kind(place), MOVED.get(name, name)
+        kind, name = _kind(place), OLD_TARGETS.get(name, name)
         if kind is None:
             raise UserError(f"{key}={name}: expected a value: nothing is built here{_opt_in(name)}")
         if name not in SHIPPED[kind]:

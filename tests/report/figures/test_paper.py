@@ -32,7 +32,7 @@ def lay(tmp_path: Path, lay_run: LayRun) -> Callable[..., Sweep]:
 
     def make(*runs: dict[str, object], plots: list[str]) -> Sweep:
         for number, settings in enumerate(runs):
-            lay_run(tmp_path / str(number), plots=figures, **settings)
+            lay_run(tmp_path / str(number), plots=plots, **settings)
         return make_sweep(find_runs([tmp_path]))
 
     return make

@@ -281,7 +281,7 @@ def test_fisher_batch_says_what_it_does_not_use(caplog: pytest.LogCaptureFixture
         ({"gamma": 0.5}, "gamma=0.5: only mode=online has one; it has to be null here"),
         ({"fisher": "exactly"}, "fisher=exactly: choose from exact, batch"),
         ({"fisher": "batch", "shuffled": True}, "cannot shuffle its importances; fisher has to be exact here"),
-        ({"fisher": "batch", "ewc_lambda": -1}, "ewc_lambda=-1: a number >= 0 is needed"),
+        ({"fisher": "batch", "ewc_lambda": -1}, "ewc_lambda=-1: expected a number >= 0"),
     ],
 )
 def test_wrong_settings_are_refused(settings: dict[str, Any], text: str) -> None:
