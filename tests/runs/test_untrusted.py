@@ -112,7 +112,7 @@ def test_every_name_that_ships_and_every_new_place_of_an_old_one_is_there() -> N
 
 def test_every_target_of_our_configuration_may_be_in_a_run_directory() -> None:
     known = frozenset[str]().union(*SHIPPED.values())
-    groups = [CONF / group for group in ("scenario", "model", "strategy", "experiment", "arm")]
+    groups = [CONF / group for group in ("scenario", "model", "strategy", "experiment", "ablation")]
     found = {
         word
         for folder in groups
