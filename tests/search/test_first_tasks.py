@@ -64,7 +64,7 @@ def test_per_layer_tries_a_number_for_each_weight_layer(search: Search, model: t
     [
         ("m=1", "m=1: cannot be given with hparams=first_tasks, which sets m, max_tasks, eval_split"),
         ("strategy=finetune", "hparams=first_tasks: chooses m, which strategy=finetune does not use"),
-        ("first_tasks.candidates=[-1]", "first_tasks.candidates=[-1]: expected a list of numbers >= 0"),
+        ("first_tasks.candidates=[-1]", "first_tasks.candidates=[-1]: expected a list of numbers >= 0, got [-1]"),
     ],
 )
 def test_where_there_is_no_m_to_choose_it_says_so(search: Search, override: str, said: str) -> None:
