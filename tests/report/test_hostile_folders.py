@@ -44,6 +44,8 @@ SUMMARIES: dict[str, Any] = {
     "seconds": {"train_seconds": {}},
     "baseline": {"accuracy_before_training": [["x"]]},
     "strategy": {"strategy": {"a": 1}},
+    "labels": {"wandb": {"name": "x", "run_id": "y"}},
+    "labels of another kind": {"wandb": {"name": "x", "tags": [1]}},
 }
 """By what is wrong with it: a summary.json as a text, or entries of one that is completed."""
 

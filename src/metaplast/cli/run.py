@@ -24,7 +24,7 @@ from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
 from metaplast.report import print_summary, read_metrics
 from metaplast.report.protocol import labels_of_job
 from metaplast.report.report import write_result_files
-from metaplast.runs.summary import description, plain, read_summary, versions, write_summary
+from metaplast.runs.summary import description, is_labels, plain, read_summary, versions, write_summary
 from metaplast.scenarios import Scenario
 from metaplast.search.trial import this_trial
 from metaplast.system import cores, keep_freed_memory
@@ -60,7 +60,9 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     summary = {**description(config), "status": "running", "run_dir": str(run_dir)}
     before = read_summary(run_dir) if config.resume is not None else {}
     summary |= {"overrides": _overrides(before), "versions": versions()}
-    summary["wandb"] = before.get("wandb") or labels_of_job(summary)  # a resumed run is called what it was
+    summary["wandb"] = (
+        before["wandb"] if is_labels(before.get("wandb")) else labels_of_job(summary)
+    )  # a resumed run is called what it was
     write_summary(run_dir, summary)
     recording = NoRun()
     try:
@@ -89,7 +91,7 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 def _overrides(before: dict[str, Any]) -> list[str]:
     """What the command line set when the run was first started; nothing where that was done from Python."""
     given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    return [override for override in before.get("overrides", given) if key_of(override) not in TYPED_NOW]
+    return [override for override in map(str, before.get("overrides", given)) if key_of(override) not in TYPED_NOW]
 
 
 def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from metaplast.errors import UserError
 from metaplast.io import open_regular, read_regular
 from metaplast.runs.journal import SWEEP, Job, Journal
-from metaplast.runs.summary import SUMMARY_BYTES
+from metaplast.runs.summary import SUMMARY_BYTES, is_labels
 from metaplast.runs.untrusted import read_config_text
 
 Value = str | int | float | bool | None
@@ -235,7 +235,8 @@ _FORMS: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(
         (*_SCORES, "forward_transfer", "train_seconds", "samples_per_second", "n_tasks", "seed"), _is_number
     ),
-    **dict.fromkeys(("versions", "wandb"), lambda value: isinstance(value, dict)),
+    "versions": lambda value: isinstance(value, dict),
+    "wandb": is_labels,
     "overrides": lambda value: isinstance(value, list) and all(isinstance(part, str) for part in value),
     "accuracy_matrix": _is_matrix,
     "accuracy_before_training": lambda value: (
