@@ -10,7 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaplast.errors import UserError
-from metaplast.io import RefusedFileError, atomic_path, check_target, create_exclusively, read_regular, write_text
+from metaplast.io import (
+    RefusedFileError,
+    acquire_lock,
+    atomic_path,
+    check_target,
+    create_exclusively,
+    read_regular,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -163,3 +171,20 @@ def test_a_link_is_replaced_and_never_written_through(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError), create_exclusively(tmp_path / "link"):
         pass
     assert not (tmp_path / "absent").exists()
+
+
+def test_a_lock_is_exclusive_until_it_is_released(tmp_path: Path) -> None:
+    lock = acquire_lock(tmp_path / ".lock")
+    assert lock is not None
+    assert acquire_lock(tmp_path / ".lock") is None
+    lock.release()
+    again = acquire_lock(tmp_path / ".lock", timeout=1)
+    assert again is not None
+    again.release()
+
+
+def test_a_lock_that_cannot_be_made_is_an_error_and_no_fallback(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(OSError, match="Is a directory"):
+        acquire_lock(tmp_path / ".lock")
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]

@@ -4,16 +4,22 @@ Written: under a random name beside the target, flushed to disk, renamed. Read: 
 expected, and none that a symbolic link fetches from outside the folder it is looked for in.
 """
 
+import logging
 import os
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from errno import EISDIR
+from errno import EISDIR, ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from metaplast.errors import UserError
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+log = logging.getLogger(__name__)
 
 
 class RefusedFileError(OSError):
@@ -129,3 +135,40 @@ def write_text(target: Path, text: str) -> None:
     content = text.encode()
     with atomic_path(target) as temporary, create_exclusively(temporary) as file:
         file.write(content)
+
+
+NO_FLOCK = frozenset({ENOSYS, ENOLCK, EOPNOTSUPP})
+"""What `flock` answers on file systems that do not have it, such as some network mounts."""
+
+
+def acquire_lock(path: Path, timeout: float = 0) -> "BaseFileLock | None":
+    """Lock the file `path`, waiting `timeout` seconds for it (−1: without end); None if another process keeps it.
+
+    Where the file system has no `flock`, a warning is logged and the lock is the file `exclusive_lock(path)` instead,
+    created exclusively. The caller calls `release()`; the operating system releases an `flock` of a killed process.
+    """
+    from filelock import FileLock, SoftFileLock, Timeout
+
+    lock: BaseFileLock = FileLock(path, fallback_to_soft=False)
+    try:
+        try:
+            lock.acquire(timeout=timeout)
+        except (NotImplementedError, OSError) as error:
+            if isinstance(error, Timeout) or (isinstance(error, OSError) and error.errno not in NO_FLOCK):
+                raise
+            fallback = exclusive_lock(path)
+            log.warning("%s: the file system has no flock (%s); using the file %s instead", path, error, fallback.name)
+            lock = SoftFileLock(fallback)
+            lock.acquire(timeout=timeout)
+    except Timeout:
+        return None
+    return lock
+
+
+def exclusive_lock(path: Path) -> Path:
+    """The file whose existence locks `path` where there is no `flock`.
+
+    >>> exclusive_lock(Path("run/.lock")).as_posix()
+    'run/.lock.exclusive'
+    """
+    return path.with_name(f"{path.name}.exclusive")

@@ -13,9 +13,10 @@ import os
 import resource
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 _OWN_THREADS = Path("/proc/self/task")
 _chosen: str | None = None
@@ -130,7 +131,7 @@ def jobs_at_once(n_jobs: int | None) -> int:
     return cores() if n_jobs is None or n_jobs < 0 else n_jobs
 
 
-def threads_per_job(launcher: DictConfig) -> int | None:
+def threads_per_job(launcher: "DictConfig") -> int | None:
     """Threads of each job under `hydra/launcher`; None for launchers that are not known to run jobs side by side.
 
     Where jobs are spread over machines, a job has the cores that are asked for it, one unless the launcher says more.

@@ -30,6 +30,7 @@ TINY = {
     "fig4_fmnist_mnist": DIGITS,
     "fig4_mnist_fmnist": DIGITS,
     "fig4_mnist_usps": [*DIGITS, "model.channels=[4]"],
+    "look": DIGITS,
     "normalization": [*DIGITS, "model.hidden=[16]", "m=2", "arm=reference,running"],
     "paper": DIGITS,
     "parity": DIGITS,

@@ -108,7 +108,7 @@ REFUSED: list[tuple[str, str]] = [
     ("-m resume=true m=0,1 hydra.sweep.dir=x", r"^resume=true: there is no sweep in hydra.sweep.dir=x"),
     # where to write, and what to go on with
     ("hydra.run.dir=null", r"^hydra.run.dir=null: "),
-    ("hydra.run.dir=/proc/version/x", r"^hydra.run.dir=/proc/version/x: cannot be made"),
+    ("hydra.run.dir=/proc/version/x", r"^hydra.run.dir=/proc/version/x: expected a directory that can be created"),
     ("hydra.run.dir=${nope}", r"^hydra.run.dir=\${nope}: .*not found"),
     ("resume=", r"^resume=: has to be a text"),
     ("resume=nowhere", r"^resume=nowhere: there is no such directory"),
@@ -251,9 +251,12 @@ def test_named_directories_are_refused_when_used_and_others_get_a_number(answer:
     used.mkdir()
     (used / "notes.txt").touch()
     answered = answer("hydra.run.dir=mine")
-    assert (answered.status, answered.err) == (2, "hydra.run.dir=mine: is not empty; give another name\n")
+    assert (answered.status, answered.err) == (
+        2,
+        "hydra.run.dir=mine: expected an empty directory, got one with files; give another name\n",
+    )
     (used / "config.yaml").touch()
-    assert answer("hydra.run.dir=mine").err.endswith("or go on with the run in it by resume=mine\n")
+    assert answer("hydra.run.dir=mine").err.endswith("or resume the run in it with resume=mine\n")
     assert answer("-m", "m=0,1", "hydra.sweep.dir=mine").status == 2
     assert answer("hydra.run.dir=fresh").runs[0][1] == workplace / "fresh"
 

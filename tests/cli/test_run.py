@@ -17,14 +17,15 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.cli.run import CHECKPOINT, run
+from metaplast.cli.run import run
 from metaplast.errors import UserError
-from metaplast.metrics.continual import FIGURES
-from metaplast.report import dashboard, read_matrix_csv
-from metaplast.report.report import rebuild_results
+from metaplast.loggers import wandb_workspace
+from metaplast.metrics.continual import SUMMARY_METRICS
+from metaplast.report.report import rebuild_run
 from metaplast.runs.index import read_run
+from metaplast.runs.paths import LAST_CHECKPOINT
 from metaplast.runs.summary import description
-from metaplast.runs.tables import read_baseline
+from metaplast.runs.tables import read_baseline, read_matrix_csv
 from metaplast.training.callbacks.thread_throttle import SharedCores
 from metaplast.training.checkpoint import read_checkpoint
 
@@ -59,7 +60,7 @@ def files_of(run_dir: Path) -> dict[str, Any]:
     """What a run measured: rows without times, the matrix, and every tensor of its last state."""
     with (run_dir / "metrics.csv").open(encoding="utf-8") as file:
         rows = [{k: v for k, v in row.items() if "second" not in k} for row in csv.DictReader(file)]
-    state = read_checkpoint(run_dir / CHECKPOINT)
+    state = read_checkpoint(run_dir / LAST_CHECKPOINT)
     return {"rows": rows, "matrix": (run_dir / "accuracy_matrix.csv").read_text("utf-8"), "state": state["state_dict"]}
 
 
@@ -74,7 +75,7 @@ def test_a_run_leaves_its_files_and_a_summary_that_says_what_it_was(small: Compo
     }  # fmt: skip
     assert {key: summary[key] for key in expected} == expected
     R = read_matrix_csv(tmp_path / "run" / "accuracy_matrix.csv")
-    assert torch.equal(R, torch.tensor(summary["accuracy_matrix"], dtype=torch.float64))
+    assert R.tolist() == summary["accuracy_matrix"]
     assert summary["average_accuracy"] == pytest.approx(R[-1].mean().item())
     assert all(0 <= value <= 1 for value in summary["accuracy_before_training"])
     assert not math.isnan(summary["forward_transfer"])
@@ -119,8 +120,8 @@ def test_the_first_row_of_metrics_is_the_baseline_and_the_checkpoint_and_the_col
     assert told == {
         **{"epoch": "0", "step": "0", "task": "2", "epoch_in_task": "0", "train_loss": "nan", "flips/layer1": "nan"}
     }
-    rows = read_checkpoint(tmp_path / "run" / CHECKPOINT)["callbacks"]["Recorder"]["rows"]
-    assert [row["epoch"] for row in rows] == [1, 2]
+    rows = read_checkpoint(tmp_path / "run" / LAST_CHECKPOINT)["callbacks"]["Recorder"]["rows"]
+    assert [row["epoch"] for row in rows] == [2]  # those before are in metrics.csv
     header = (tmp_path / "run" / "metrics.csv").read_text("utf-8").splitlines()[0]
     assert header.split(",") == list(rows[0])
 
@@ -140,8 +141,8 @@ def test_the_files_of_a_run_are_rebuilt_to_the_last_bit_from_its_configuration_a
     # What summary.json says as soon as a run has started.
     told = json.dumps({**description(small(*overrides)), "status": "running"})
     (run_dir / "summary.json").write_text(told, "utf-8")
-    rebuilt = rebuild_results(read_run(run_dir))
-    assert rebuilt == {key: summary[key] for key in (*FIGURES, "accuracy_matrix", "accuracy_before_training")}
+    rebuilt = rebuild_run(read_run(run_dir))
+    assert rebuilt == {key: summary[key] for key in (*SUMMARY_METRICS, "accuracy_matrix", "accuracy_before_training")}
     assert {name: (run_dir / name).read_bytes() for name in results} == before
     assert (run_dir / "summary.json").read_text("utf-8") == told
 
@@ -247,8 +248,17 @@ def test_the_copy_in_wandb_holds_the_rows_of_metrics_and_what_the_run_came_to(sm
     assert [[item[name] for name in rows[0]] for item in copied] == [[float(v) for v in row.values()] for row in rows]
     assert [item["task"] for item in items if "after_task/average_accuracy" in item] == [0, 1, 2]
     logged = {name.removesuffix(part) for item in items for name in item for part in ("", ".path", ".sha256")}
-    assert {*dashboard.HISTORY} <= logged
+    assert {*wandb_workspace.HISTORY} <= logged
     config = OmegaConf.load(tmp_path / "run" / "config.yaml")
-    named = (*dashboard.CONFIG, *dashboard.CONDITIONS)
+    named = (*wandb_workspace.CONFIG, *wandb_workspace.CONDITIONS)
     assert all(OmegaConf.select(config, name) is not None for name in named)
-    assert {*dashboard.SUMMARY} <= json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")).keys()
+    assert {*wandb_workspace.SUMMARY} <= json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")).keys()
+
+
+def test_a_second_run_into_the_directory_of_a_finished_one_is_refused(
+    tmp_path: Path, small: Callable[..., DictConfig]
+) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps({"status": "completed"}), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"^run_dir={tmp_path}: expected .*, got a completed run; give another$"):
+        run(small(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]

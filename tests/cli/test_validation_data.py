@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.cli.run import run
 from metaplast.data import load_digits
-from metaplast.report import read_metrics
+from metaplast.runs.tables import read_metrics
 from metaplast.scenarios import permuted
 
 Compose = Callable[..., DictConfig]

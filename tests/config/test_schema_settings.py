@@ -7,8 +7,8 @@ import pytest
 
 from metaplast.config.schema import NORMALIZATION, TARGETS, WIDTHS_OF
 from metaplast.data import Augmentation
-from metaplast.nn import networks
-from metaplast.nn.networks import NormSettings
+from metaplast.nn import models
+from metaplast.nn.models import NormSettings
 from metaplast.optim import MetaplasticAdam
 
 FROM_THE_RUN = {"input_shape", "n_classes", "n_tasks"}
@@ -16,8 +16,8 @@ FROM_THE_RUN = {"input_shape", "n_classes", "n_tasks"}
 
 @pytest.mark.parametrize("name", ["bnn", "mlp", "bcnn", "vgg"])
 def test_the_settings_of_a_network_are_its_arguments(name: str) -> None:
-    target = f"metaplast.nn.networks.{name}"
-    parameters = inspect.signature(getattr(networks, name)).parameters
+    target = f"metaplast.nn.models.{name}"
+    parameters = inspect.signature(getattr(models, name)).parameters
     assert {*TARGETS[target]} == {*parameters, *get_type_hints(NormSettings)} - FROM_THE_RUN - {"norm"} | {"norm"}
     assert {*NORMALIZATION} == {*get_type_hints(NormSettings)}
     assert {*WIDTHS_OF[target]} <= {*parameters}

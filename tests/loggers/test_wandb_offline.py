@@ -22,18 +22,19 @@ from metaplast.errors import UserError
 from metaplast.loggers.wandb_offline import (
     BLOCK,
     Record,
-    continued,
-    is_whole,
+    append_missing,
+    complete_recording,
+    is_complete,
     kind,
-    make_whole,
     newest_recording,
     read_records,
     row_key,
+    skip_reason,
     upload,
-    why_not,
     write_records,
 )
 from metaplast.runs.index import Run
+from metaplast.runs.status import RunStatus
 from metaplast.runs.tables import read_metrics
 
 KEYS = [("epoch", 1), ("epoch", 2), ("epoch", 3), ("task", 0), ("epoch", 4), ("epoch", 5), ("epoch", 6), ("task", 1)]
@@ -60,7 +61,7 @@ def of(recording: Path | None) -> list[Record]:
 def test_a_recording_cut_anywhere_gets_every_row_once_and_its_end(recorded: Callable[[], Run]) -> None:
     whole = of(newest_recording(recorded().path))
     for n in range(len(whole)):
-        made = continued(whole[:n], whole)
+        made = append_missing(whole[:n], whole)
         assert [row_key(record) for record in made if row_key(record)] == KEYS
         assert rows(made) == rows(whole)
         steps = [record.history.step.num for record in made if kind(record) == "history"]
@@ -76,7 +77,7 @@ def test_a_row_of_the_users_own_stays_and_the_rows_after_it_count_on(recorded: C
     del mine.history.item[:]
     mine.history.item.add(key="my/metric", value_json="3")
     mine.history.step.num = 1
-    made = continued([*whole[: whole.index(first) + 1], mine], whole)
+    made = append_missing([*whole[: whole.index(first) + 1], mine], whole)
     assert [row_key(record) for record in made if kind(record) == "history"] == [KEYS[0], None, *KEYS[1:]]
     assert [record.history.step.num for record in made if kind(record) == "history"] == list(range(1 + len(KEYS)))
 
@@ -88,12 +89,12 @@ def test_the_whole_of_a_cut_recording_is_what_it_was_and_it_stays_cut(
     recording = newest_recording(run.path)
     assert recording is not None
     before = of(recording)
-    assert is_whole(before, run)
+    assert is_complete(before, run)
     left = recording.read_bytes()[: recording.stat().st_size // 2]
     recording.write_bytes(left)
-    assert not is_whole(of(recording), run)
-    made = make_whole(recording, run, tmp_path / "made")
-    assert is_whole(of(made), run)
+    assert not is_complete(of(recording), run)
+    made = complete_recording(recording, run, tmp_path / "made")
+    assert is_complete(of(made), run)
     assert recording.read_bytes() == left
     pictures = {"accuracy_matrix/path", "accuracy_matrix/sha256", "accuracy_matrix/size"}  # drawn anew
     ids = "accuracy_table/", "accuracy_heat_map_table/"  # of other artifacts
@@ -114,9 +115,9 @@ def test_the_whole_of_a_cut_recording_is_what_it_was_and_it_stays_cut(
 def test_a_recording_without_an_end_or_without_a_row_is_not_whole(recorded: Callable[[], Run]) -> None:
     run = recorded()
     records = of(newest_recording(run.path))
-    assert not is_whole([], run)
-    assert not is_whole(records[:-1], run)
-    assert not is_whole([record for record in records if row_key(record) != ("epoch", 5)], run)
+    assert not is_complete([], run)
+    assert not is_complete(records[:-1], run)
+    assert not is_complete([record for record in records if row_key(record) != ("epoch", 5)], run)
 
 
 def test_a_run_without_its_configuration_is_a_user_error(tmp_path: Path, recorded: Callable[[], Run]) -> None:
@@ -124,7 +125,7 @@ def test_a_run_without_its_configuration_is_a_user_error(tmp_path: Path, recorde
     recording = newest_recording(run.path)
     assert recording is not None
     with pytest.raises(UserError, match=r"config\.yaml does not say"):
-        make_whole(recording, Run(run.path, "lost", None, {}, {}, ""), tmp_path / "made")
+        complete_recording(recording, Run(run.path, RunStatus.LOST, None, {}, {}, ""), tmp_path / "made")
 
 
 def recording_of(run: Run) -> Path:
@@ -154,7 +155,7 @@ def assert_every_row_arrived_once(stub: Any, run: Run) -> None:
 def test_a_whole_recording_is_uploaded_as_it_is_and_only_once(recorded: Callable[[], Run], stub: Any) -> None:
     run = recorded()
     before = recording_of(run).read_bytes()
-    assert (why_not(run), upload(run), why_not(run)) == (None, "uploaded", "uploaded before")
+    assert (skip_reason(run), upload(run), skip_reason(run)) == (None, "uploaded", "uploaded before")
     assert recording_of(run).read_bytes() == before
     assert_every_row_arrived_once(stub, run)
 
@@ -175,7 +176,7 @@ def test_what_a_cut_recording_lacks_is_filled_in_and_nothing_else_changes(
     before = files()
     assert upload(run) == "uploaded, completed from the files of its directory"
     assert_every_row_arrived_once(stub, run)
-    assert why_not(run) == "uploaded before"
+    assert skip_reason(run) == "uploaded before"
     after = files()
     assert [path.name for path in after.keys() - before.keys()] == [f"{recording_of(run).name}.synced"]
     assert before.items() <= after.items()
@@ -188,7 +189,7 @@ def test_a_server_that_refuses_leaves_the_run_to_be_uploaded_later(recorded: Cal
     with pytest.raises(UserError, match="Fatal error while uploading") as caught:
         upload(run)
     assert "\n" not in str(caught.value)
-    assert why_not(run) is None
+    assert skip_reason(run) is None
 
 
 lengths = st.lists(st.integers(0, 3 * BLOCK) | st.integers(BLOCK - 60, BLOCK), max_size=5)

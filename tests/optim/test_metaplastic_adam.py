@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metaplast.nn import bnn
-from metaplast.optim import MetaplasticAdam, compiled_step, parameter_groups
+from metaplast.optim import MetaplasticAdam, parameter_groups
 
 GOLDEN = Path(__file__).parents[1] / "data_files" / "reference_bnn.npz"
 numbers = st.floats(-3, 3, width=32)
@@ -81,92 +81,18 @@ def test_m_of_zero_is_adam_with_epsilon_before_the_correction(gradients: list[fl
     assert torch.allclose(ours, theirs.detach(), atol=1e-10)
 
 
-@given(st.floats(0.01, 3), st.floats(0.01, 3), metaplasticities)
-def test_a_step_that_grows_a_weight_ignores_m(w: float, g: float, m: float) -> None:
-    weight = torch.tensor([[w, -w]], dtype=torch.float64)
-    away = torch.tensor([[-g, g]], dtype=torch.float64)
-    assert torch.equal(run(weight, away, m=m, compiled=False), run(weight, away, m=0.0, compiled=False))
-
-
-@given(st.floats(0.01, 3), st.floats(0.01, 3), metaplasticities, metaplasticities)
-def test_a_larger_m_never_moves_a_shrinking_weight_further(w: float, g: float, m: float, larger: float) -> None:
-    m, larger = sorted((m, larger))
-    weight = torch.tensor([[w]], dtype=torch.float64)
-    gradient = torch.tensor([[g]], dtype=torch.float64)
-    moved = [(weight - run(weight, gradient, m=value)).abs().item() for value in (m, larger)]
-    assert moved[1] <= moved[0]
+@pytest.mark.parametrize("shape", [(12, 1), (2, 6), (2, 3, 2), (3, 1, 2, 2)])
+def test_weights_of_two_and_more_dimensions_are_metaplastic(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, gradients = torch.randn(12, generator=generator), torch.randn(5, 12, generator=generator)
+    stepped = run(weight.view(shape), gradients, m=2.0, compiled=False).flatten()
+    assert torch.equal(stepped, run(weight.view(1, 12), gradients, m=2.0, compiled=False).flatten())
+    assert not torch.allclose(stepped, run(weight.view(shape), gradients, m=0.0, compiled=False).flatten())
 
 
 def test_parameters_of_one_dimension_take_the_plain_step() -> None:
     weight, gradients = torch.tensor([0.5, -0.5]), torch.ones(3, 2)
     assert torch.equal(run(weight, gradients, m=5.0), run(weight, gradients, m=0.0))
-
-
-@settings(deadline=None, max_examples=25)
-@given(
-    st.integers(2, 3000),
-    metaplasticities,
-    st.sampled_from([0.0, 1e-2]),
-    st.sampled_from(["tanh", "exponential"]),
-    st.integers(0, 2**31),
-)
-def test_the_compiled_step_equals_the_literal_one(n: int, m: float, decay: float, share: str, seed: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    weight = torch.randn(1, n, generator=generator, dtype=torch.float32)
-    gradients = torch.randn(4, n, generator=generator)
-    eager, compiled = (
-        run(weight, gradients, m=m, weight_decay=decay, consolidation=share, compiled=form) for form in (False, True)
-    )
-    # A few roundings in float32, each below 6e-8 of numbers around 1.
-    assert torch.allclose(compiled, eager, atol=2e-6)
-
-
-def test_weights_of_any_number_and_size_are_stepped_by_kernels_that_are_compiled_once() -> None:
-    generator = torch.Generator().manual_seed(0)
-    shapes, threads = [(8, 8), (8, 8), (1, 2), (300, 70), (8, 8)], torch.get_num_threads()
-    weights = [torch.randn(shape, generator=generator) for shape in shapes]
-    moved = {}
-    try:
-        for compiled in (False, True):
-            parameters = [nn.Parameter(weight.clone()) for weight in weights]
-            optimizer = MetaplasticAdam(parameters, m=1.35, compiled=compiled)
-            for n in (1, 2, 3, 1, 2, 3):  # a run gives up threads, and takes them back
-                torch.set_num_threads(n)
-                for parameter in parameters:
-                    parameter.grad = torch.ones_like(parameter)
-                optimizer.step()
-            moved[compiled] = parameters
-    finally:
-        torch.set_num_threads(threads)
-    assert not compiled_step._unavailable
-    for eager, compiled_weight in zip(moved[False], moved[True], strict=True):
-        assert torch.allclose(eager, compiled_weight, atol=2e-6)
-
-
-def test_small_parameters_together_are_stepped_as_one_by_one() -> None:
-    generator = torch.Generator().manual_seed(0)
-    starts = [torch.randn(n, generator=generator) for n in (3, 5, 7)]
-    stepped = {}
-    for compiled in (False, "auto"):
-        parameters = [nn.Parameter(start.clone()) for start in starts]
-        optimizer = MetaplasticAdam(parameters, m=2.0, weight_decay=0.1, compiled=compiled)
-        for step in range(4):
-            for parameter in parameters[: 1 + step % 3]:  # so that they are at steps of their own
-                parameter.grad = parameter.detach() - step
-            optimizer.step()
-            optimizer.zero_grad()
-        stepped[compiled] = parameters
-    for eager, together in zip(stepped[False], stepped["auto"], strict=True):
-        assert torch.allclose(eager, together, atol=1e-6)
-
-
-def test_a_weight_that_is_not_contiguous_is_stepped_by_the_literal_form() -> None:
-    weight = nn.Parameter(torch.randn(4, 6, 3, 3).to(memory_format=torch.channels_last))
-    twin = nn.Parameter(weight.detach().clone(memory_format=torch.contiguous_format))
-    for parameter in (weight, twin):
-        parameter.grad = torch.ones_like(parameter)
-        MetaplasticAdam([parameter], m=1.0, compiled=True).step()
-    assert torch.allclose(weight, twin, atol=1e-6)
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["literal", "compiled"])
@@ -205,43 +131,19 @@ def test_the_trajectory_of_the_published_code_is_followed(compiled: bool) -> Non
     assert np.abs(np.array(losses) / golden["loss"] - 1).max() <= 1e-4
 
 
-def test_state_saved_and_loaded_goes_on_with_the_same_bits() -> None:
-    gradients = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
-    whole = run(torch.ones(2, 4), gradients, m=1.3, compiled=False)
-    first = nn.Parameter(torch.ones(2, 4))
-    optimizer = MetaplasticAdam([first], m=1.3, compiled=False)
-    for gradient in gradients[:3]:
-        first.grad = gradient.reshape(2, 4)
-        optimizer.step()
-    second = nn.Parameter(first.detach().clone())
-    resumed = MetaplasticAdam([second], m=0.0, compiled=False)
-    resumed.load_state_dict(optimizer.state_dict())
-    for gradient in gradients[3:]:
-        second.grad = gradient.reshape(2, 4)
-        resumed.step()
-    assert torch.equal(second.detach(), whole)
-
-
-def test_a_reset_makes_the_next_step_the_first_one() -> None:
-    weight = nn.Parameter(torch.zeros(1, 3))
-    optimizer = MetaplasticAdam([weight], lr=0.1)
-    weight.grad = torch.ones(1, 3)
-    optimizer.step()
-    optimizer.reset_state()
-    before = weight.detach().clone()
-    optimizer.step()
-    assert torch.allclose(before - weight, torch.full((1, 3), 0.1), atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"m": -1}, "m has to be a number >= 0, but is -1"),
-        ({"m": math.nan}, "m has to be a number >= 0, but is nan"),
-        ({"lr": 0}, "lr has to be a number > 0, but is 0"),
-        ({"betas": (1.0, 0.9)}, r"betas has to be two numbers in \[0, 1\), but is 1.0"),
-        ({"eps": 0}, "eps has to be a number > 0, but is 0"),
-        ({"weight_decay": -1e-7}, "weight_decay has to be a number >= 0, but is -1e-07"),
+        ({"m": -1}, "m=-1: expected a finite number >= 0"),
+        ({"m": math.nan}, "m=nan: expected a finite number >= 0"),
+        ({"lr": 0}, "lr=0: expected a finite number > 0"),
+        ({"betas": (1.0, 0.9)}, r"betas=\(1.0, 0.9\): expected two numbers in \[0, 1\)"),
+        ({"betas": (0.9,)}, r"betas=\(0.9,\): expected two numbers"),
+        ({"betas": "ab"}, r"betas=\('a', 'b'\): expected two numbers"),
+        ({"betas": None}, "betas=None: expected two numbers"),
+        ({"eps": 0}, "eps=0: expected a finite number > 0"),
+        ({"weight_decay": -1e-7}, "weight_decay=-1e-07: expected a finite number >= 0"),
+        ({"compiled": "yes"}, "compiled='yes': expected True, False or 'auto'"),
     ],
 )
 def test_a_setting_out_of_range_is_refused_by_name(setting: dict[str, object], message: str) -> None:

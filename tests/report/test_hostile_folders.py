@@ -16,8 +16,8 @@ from rich.console import Console
 
 from metaplast.errors import UserError
 from metaplast.report.report import report_sweep
-from metaplast.runs.directory import occupied
-from metaplast.runs.index import held, read_run
+from metaplast.runs.directory import lock_run_dir
+from metaplast.runs.index import is_locked, read_run
 from metaplast.runs.tables import read_histograms, read_matrix_csv, read_metrics
 
 SUMMARIES: dict[str, Any] = {
@@ -153,12 +153,12 @@ def test_a_lock_that_is_a_link_or_a_pipe_is_refused_in_a_line(tmp_path: Path) ->
     run.mkdir()
     precious.write_text("mine")
     (run / ".lock").symlink_to(precious)
-    with pytest.raises(UserError, match=r"run: cannot be held: \.lock is a symbolic link out of"), occupied(run):
+    with pytest.raises(UserError, match=r"run: cannot be held: \.lock is a symbolic link out of"), lock_run_dir(run):
         pass
-    assert not held(run)
+    assert not is_locked(run)
     assert precious.read_text() == "mine"
     (run / ".lock").unlink()
     os.mkfifo(run / ".lock")
-    with pytest.raises(UserError, match=r"run: cannot be held: \.lock is no regular file"), occupied(run):
+    with pytest.raises(UserError, match=r"run: cannot be held: \.lock is no regular file"), lock_run_dir(run):
         pass
-    assert not held(run)
+    assert not is_locked(run)

@@ -55,7 +55,7 @@ def test_a_completed_run_is_not_run_again_and_another_is_left_alone(
 ) -> None:
     monkeypatch.setattr(effect, "RUNS", run_dir.parent)
     (run_dir / "summary.json").write_text(json.dumps({"status": "interrupted"}), encoding="utf-8")
-    with pytest.raises(UserError, match=rf"^{run_dir}: holds no completed run; "):
+    with pytest.raises(UserError, match=rf"^{run_dir}: expected a completed run, got an interrupted one; "):
         effect.train(run_dir.name)
     summary = {"status": "completed", "accuracy_matrix": [[0.9]]}
     (run_dir / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
@@ -89,5 +89,5 @@ def test_a_directory_without_a_completed_run_is_refused_by_name(
         (run_dir / "summary.json").write_text("[", encoding="utf-8")
     directory = run_dir / "nothing" if wrong == "nothing" else run_dir
     assert effect.main(["--runs", str(directory), "--out", str(run_dir / "effect.png")]) == 2
-    assert f"--runs: {directory} holds no completed run" in capsys.readouterr().err
+    assert f"--runs {directory}: expected a completed run, got " in capsys.readouterr().err
     assert not (run_dir / "effect.png").exists()

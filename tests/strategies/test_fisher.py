@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metaplast.errors import UserError
-from metaplast.nn import TaskCrossEntropy, bcnn, bnn, mlp, select_task, set_population_statistics
+from metaplast.nn import TaskCrossEntropy, bcnn, bnn, mlp, select_task, set_population_statistics, store_task
 from metaplast.strategies.fisher import Labels, diagonal_fisher
 
 LABELS = get_args(Labels)
@@ -169,8 +169,8 @@ def test_frozen_parameters_are_left_out() -> None:
     assert list(diagonal_fisher(network, [data(5, (3,), 2)])) == ["1.weight"]
 
 
-class Unheard(nn.Module):
-    """Calls a layer whose answer nobody waits for."""
+class UnusedLayer(nn.Module):
+    """Calls a layer whose output is not used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class Unheard(nn.Module):
 
 
 def test_layers_that_have_no_say_have_no_information() -> None:
-    network = nn.Sequential(nn.Linear(3, 2), Unheard())
+    network = nn.Sequential(nn.Linear(3, 2), UnusedLayer())
     fisher = diagonal_fisher(network, [data(5, (3,), 2)])
     assert all(fisher[f"1.{layer}.weight"].eq(0).all() for layer in ("called", "spare"))
     assert fisher["0.weight"].gt(0).any()
@@ -232,6 +232,7 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(network: Any, settings: 
 
 def test_a_network_in_the_state_of_a_stored_task_is_refused() -> None:
     network = mlp((3,), 3, n_tasks=2, hidden=[4])
+    store_task(network, 1)
     select_task(network, 1)
     with pytest.raises(ValueError, match=r"norm1 is in the state of a stored task; select_task\(network, None\)"):
         diagonal_fisher(network, [(X, Y)])

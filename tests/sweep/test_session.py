@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 
 from metaplast.errors import UserError
 from metaplast.runs.journal import Journal
-from metaplast.sweep.session import LOCK, SWEEPS, find
+from metaplast.runs.paths import SWEEP_LOCK
+from metaplast.sweep.session import SWEEPS, find
 
 Start = Callable[..., subprocess.Popen[str]]
 Answers = Callable[..., Any]
@@ -163,13 +164,13 @@ def test_a_sweep_is_not_run_twice_at_once(answer: Answers, workplace: Path) -> N
     arguments = ("-m", "hydra/launcher=basic", "scenario=pdigits", "seed=5,6", "hydra.sweep.dir=sweep")
 
     def resume(config: Any, run_dir: Path) -> None:
-        lock = FileLock(workplace / "sweep" / LOCK)
+        lock = FileLock(workplace / "sweep" / SWEEP_LOCK)
         with pytest.raises(Timeout):
             lock.acquire(blocking=False)
         raise UserError("no more")
 
     assert len(answer(*arguments, task=resume).runs) == 2
-    with FileLock(workplace / "sweep" / LOCK):
+    with FileLock(workplace / "sweep" / SWEEP_LOCK):
         answered = answer(*arguments, "resume=true")
     assert (answered.status, answered.runs) == (2, [])
     assert answered.err.endswith("sweep: another command is running this sweep; wait for it, or end it first\n")

@@ -52,7 +52,7 @@ def test_the_network_read_back_answers_as_the_run_was_tested(small: DictConfig, 
         (None, "is not the directory of a run, since it holds no config.yaml"),
         ("- 1", "expected settings, KEY: VALUE, got none"),
         ("m: [", "cannot be read: while parsing"),
-        ("{model: {}, scenario: {}, strategy: {}}", "nothing to go on from"),
+        ("{model: {}, scenario: {}, strategy: {}}", "nothing to resume from"),
     ],
 )
 def test_what_is_no_finished_run_is_refused_in_one_line(tmp_path: Path, content: str | None, message: str) -> None:

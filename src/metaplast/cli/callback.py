@@ -27,8 +27,9 @@ from metaplast.config.overrides import TYPED_NOW, given, key_of, quoted
 from metaplast.config.schema import Rule
 from metaplast.config.validate import check, shown
 from metaplast.errors import FAILED, REFUSED, Carried, UserError
-from metaplast.runs.directory import claim
-from metaplast.runs.journal import SWEEP, queued
+from metaplast.runs.directory import create_run_dir
+from metaplast.runs.journal import queued
+from metaplast.runs.paths import SWEEP
 from metaplast.search.checks import check_first_tasks, check_search, is_first_tasks, is_search
 from metaplast.search.first_tasks import FirstTasks
 from metaplast.search.sweeper import Search
@@ -125,7 +126,7 @@ def _carried() -> Iterator[None]:
 
 def _claim(config: DictConfig, key: str) -> Path:
     named = key in map(key_of, given(config))
-    directory = claim(Path(OmegaConf.select(config, key)), key, named)
+    directory = create_run_dir(Path(OmegaConf.select(config, key)), key, named)
     _put(config, key, directory)
     return directory
 

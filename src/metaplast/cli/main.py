@@ -95,7 +95,7 @@ def _job(task: Task) -> Callable[["DictConfig"], Any]:
         from hydra.types import RunMode
 
         from metaplast.config.validate import check, warnings
-        from metaplast.runs.directory import occupied
+        from metaplast.runs.directory import lock_run_dir
         from metaplast.sweep.job import run_in_sweep
         from metaplast.training.signals import stoppable
 
@@ -104,7 +104,7 @@ def _job(task: Task) -> Callable[["DictConfig"], Any]:
             return run_in_sweep(task, config, hydra_config)
         run_dir = Path(hydra_config.runtime.output_dir)
         try:
-            with stoppable(run_dir), occupied(run_dir):
+            with stoppable(run_dir), lock_run_dir(run_dir):
                 check(config)  # once more, for the jobs of sweepers that make up their values
                 for warning in warnings(config):
                     log.warning(warning)

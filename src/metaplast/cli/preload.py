@@ -13,7 +13,7 @@ import wandb  # noqa: F401
 
 import metaplast.cli.callback
 import metaplast.cli.run
-import metaplast.optim.compiled_step  # noqa: F401
+import metaplast.optim.compiled  # noqa: F401
 
 gc.freeze()  # else the first collection in every fork would touch, and so copy, all that is shared
 atexit.register(gc.unfreeze)  # else libraries complain of what is still there at the parent's end

@@ -16,15 +16,19 @@ from metaplast.config.instantiate import build, partial
 from metaplast.config.overrides import TYPED_NOW, key_of
 from metaplast.errors import UserError
 from metaplast.io import write_text
-from metaplast.loggers.base import NoRun, replay
+from metaplast.loggers.base import NullLogger, replay
 from metaplast.loggers.csv import MetricsFile
-from metaplast.loggers.wandb import open_run
-from metaplast.metrics.continual import FIGURES, figures
+from metaplast.loggers.wandb import create_logger
+from metaplast.metrics.continual import SUMMARY_METRICS, summary_metrics
 from metaplast.nn import TaskCrossEntropy, hidden_weights, task_norms
-from metaplast.report import print_summary, read_metrics
-from metaplast.report.protocol import labels_of_job
+from metaplast.report.console import print_summary
+from metaplast.report.protocol import job_naming
 from metaplast.report.report import write_result_files
+from metaplast.runs.directory import check_not_finished
+from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, METRICS
+from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import description, is_labels, plain, read_summary, versions, write_summary
+from metaplast.runs.tables import read_metrics
 from metaplast.scenarios import Scenario
 from metaplast.search.trial import this_trial
 from metaplast.system import cores, keep_freed_memory
@@ -45,9 +49,6 @@ from metaplast.training.trainer import NoProfiler, network_for, tasks_of
 if TYPE_CHECKING:
     from metaplast.strategies.bridge import Bridge
 
-CHECKPOINT = Path("checkpoints") / "last.ckpt"
-"""Where a run keeps its last state, below its directory."""
-
 
 def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     """Train as `config` says, leave the files of a run in `run_dir`, and return the summary.
@@ -56,22 +57,22 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     raised again, once summary.json says so. Raises UserError for what is the user's to mend.
     """
     if config.resume is None:
-        write_text(run_dir / "config.yaml", OmegaConf.to_yaml(config, resolve=True))
-    summary = {**description(config), "status": "running", "run_dir": str(run_dir)}
+        check_not_finished(run_dir)
+        write_text(run_dir / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+    summary = {**description(config), "status": RunStatus.RUNNING, "run_dir": str(run_dir)}
     before = read_summary(run_dir) if config.resume is not None else {}
     summary |= {"overrides": _overrides(before), "versions": versions()}
-    summary["wandb"] = (
-        before["wandb"] if is_labels(before.get("wandb")) else labels_of_job(summary)
-    )  # a resumed run is called what it was
+    naming = before.get("wandb")
+    summary["wandb"] = naming if is_labels(naming) else job_naming(summary)  # a resumed run is called what it was
     write_summary(run_dir, summary)
-    recording = NoRun()
+    recording = NullLogger()
     try:
-        recording = open_run(plain(config.logger), run_dir, plain(config), **summary["wandb"])
+        recording = create_logger(plain(config.logger), run_dir, plain(config), **summary["wandb"])
         if recording.view_command:
             print(f"watch it: {recording.view_command}", flush=True)
         summary |= _train(config, run_dir, summary, recording)
     except BaseException as error:
-        status = "failed" if isinstance(error, Exception) else "interrupted"
+        status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.INTERRUPTED
         summary |= {"status": status, "error": f"{type(error).__name__}: {error}"}
         write_summary(run_dir, summary)
         recording.summary(summary)
@@ -80,7 +81,7 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     write_summary(run_dir, summary)
     recording.summary(summary)
     if config.logger.get("model_artifact"):
-        recording.model({key: summary[key] for key in (*FIGURES, "strategy", "scenario", "m", "seed")})
+        recording.model({key: summary[key] for key in (*SUMMARY_METRICS, "strategy", "scenario", "m", "seed")})
     recording.finish()
     print_summary(summary)
     if recording.sync_command:
@@ -94,7 +95,7 @@ def _overrides(before: dict[str, Any]) -> list[str]:
     return [override for override in map(str, before.get("overrides", given)) if key_of(override) not in TYPED_NOW]
 
 
-def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NoRun) -> dict[str, Any]:
+def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NullLogger) -> dict[str, Any]:
     """Build, fit, and write what was measured; return what there is to add to the summary."""
     _settle(config.trainer)
     whole = build(config.scenario, SCENARIO, seed=config.seed, data_dir=config.data_dir)
@@ -108,20 +109,23 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     classes = scenario.classes_of_task
     criterion = None if classes is None else TaskCrossEntropy(scenario.n_classes, classes)
     reset = config.strategy.reset_optimizer
-    learner = Learner(network, optimizer, schedule, m, reset, bridge, scenario.n_tests, criterion)
-    data = StreamDataModule(scenario, schedule, config.batch_size, config.eval_batch_size, config.seed)
+    learner = Learner(network, optimizer, schedule, m, reset, bridge, scenario.n_tests, criterion, log_rows=False)
+    eval_tasks = config.get("eval_tasks", "all")  # a run of before may lack it
+    data = StreamDataModule(
+        scenario, schedule, config.batch_size, config.eval_batch_size, config.seed, eval_tasks=eval_tasks
+    )
 
-    checkpoint = run_dir / CHECKPOINT if config.resume is not None else None
+    checkpoint = run_dir / LAST_CHECKPOINT if config.resume is not None else None
     progress = Progress(schedule, config.trainer.progress, "part" if whole.in_parts else "task")
     sharing = SharedCores(torch.get_num_threads())
     giving_way = [sharing] if config.trainer.threads is None else []
-    metrics = MetricsFile(run_dir / "metrics.csv", _epochs_done(checkpoint))
+    metrics = MetricsFile(run_dir / METRICS, _epochs_done(checkpoint))
     if metrics.path.exists():  # W&B records a resumed run anew, from its first row on
         replay(read_metrics(metrics.path), recording, config.epochs_per_task, scenario.n_tasks)
     recording.watch(hidden_weights(network))
     recorder = Recorder([metrics, progress, recording], baseline=metrics)
     if "hidden_weights" in config.get("figures", []):
-        recorder.sinks.append(WeightHistograms(run_dir, hidden_weights(network)))
+        recorder.loggers.append(WeightHistograms(run_dir, hidden_weights(network)))
     pruning = Pruning(this_trial(config) or (lambda task, accuracy: False))
     inside = [Diagnostics(run_dir), OtherStatistics(run_dir)] if config.get("diagnostics") else []
     trainer = _trainer(config, run_dir, schedule, [recorder, progress, *giving_way, *inside, pruning], recording.logger)
@@ -134,7 +138,7 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
             summary = {**summary, "n_tasks": scenario.n_tasks, **threads, **_results(learner, recorder)}
             epochs_per_task = None if schedule.joint else schedule.epochs_per_task
             write_result_files(run_dir, learner.matrix.compute(), recorder.rows, epochs_per_task, summary)
-    return {**summary, "status": "pruned" if pruning.pruned else "completed"}
+    return {**summary, "status": RunStatus.PRUNED if pruning.pruned else RunStatus.COMPLETED}
 
 
 def _bridge(config: DictConfig, scenario: Scenario) -> "Bridge | None":
@@ -182,7 +186,7 @@ def _trainer(
     """One Trainer for the whole stream."""
     every = config.trainer.checkpoint_every
     if every:
-        callbacks = [*callbacks, LastCheckpoint(run_dir / CHECKPOINT, every)]
+        callbacks = [*callbacks, LastCheckpoint(run_dir / LAST_CHECKPOINT, every)]
     return pl.Trainer(
         accelerator=config.trainer.accelerator,
         devices=1,
@@ -206,20 +210,11 @@ def _trainer(
 
 def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:
     """What was measured, and what a reader has to know to compare it."""
-    norms = [*task_norms(learner.network)]
-    per_task = any(norm.per_task for norm in norms)
-    masked = isinstance(learner.criterion, TaskCrossEntropy)
-    # Population statistics are those of the task that is current, so they have to know it, unless there is but one: of
-    # the parts of a stream they need no more than the data at hand.
-    population = any(getattr(norm, "test_statistics", None) == "population" for norm in norms)
-    population = population and learner.matrix.n_tested > 1
-    plugins = learner.bridge is not None and learner.bridge.uses_boundary
-    told = learner.reset_optimizer or per_task or masked or population or plugins
     return {
-        **figures(learner.matrix.compute(), learner.matrix.baseline()),
-        "norm_per_task": any(norm.n_states > 1 for norm in norms),
-        "task_boundary_used": told and not learner.schedule.joint,
-        "task_label_used": per_task or masked,
+        **summary_metrics(learner.matrix.compute(), learner.matrix.baseline()),
+        "norm_per_task": any(norm.n_states > 1 for norm in task_norms(learner.network)),
+        "task_boundary_used": learner.uses_task_boundary,
+        "task_label_used": learner.uses_task_label,
         "train_seconds": round(recorder.train_seconds, 3),
         "samples_per_second": round(recorder.samples_per_second, 1),
     }

@@ -7,6 +7,7 @@ entry here.
 """
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,10 @@ FIGURES = (
     "normalization",
 )
 """What `figures` may name."""
+
+
+EVAL_TASKS = r"all|seen|(last_k|sampled):[1-9]\d*"
+"""What `eval_tasks` may be, as a regular expression."""
 
 
 class Rule(NamedTuple):
@@ -119,6 +124,7 @@ OPTIONAL_SETTINGS = {
     "budget": one_of(*BUDGETS),
     "diagnostics": BOOLEAN,
     "trust": either(DOTTED, list_of(DOTTED, "a list of such"), NULL),
+    "eval_tasks": Rule("all, seen, last_k:N or sampled:N", lambda v: bool(re.fullmatch(EVAL_TASKS, str(v)))),
     "figures": list_of(one_of(*FIGURES), f"a list of any of {', '.join(FIGURES)}"),
     "first_tasks.candidates": list_of(NOT_NEGATIVE, "a list of numbers >= 0"),
     "first_tasks.per_layer": BOOLEAN,
@@ -150,6 +156,8 @@ NORMALIZATION = {
     "gamma_init": one_of("ones", "uniform"),
     "test_statistics": one_of("population", "running", "batch"),
 }
+
+ACTIVATION = one_of("sign", "gate", "kwta")
 
 SPLIT = {"n_tasks": integer(1, 10), "incremental": one_of("class", "task")}
 
@@ -193,20 +201,22 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
         **FEATURES,
     },
     "metaplast.scenarios.cifar100_features": {"n_tasks": integer(1, 100), **FEATURES},
-    "metaplast.nn.networks.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, **NORMALIZATION},
-    "metaplast.nn.networks.mlp": {"hidden": WIDTHS, "init_width": either(POSITIVE, NULL), **NORMALIZATION},
-    "metaplast.nn.networks.bcnn": {
+    "metaplast.nn.models.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, "activation": ACTIVATION, **NORMALIZATION},
+    "metaplast.nn.models.mlp": {"hidden": WIDTHS, "init_width": either(POSITIVE, NULL), **NORMALIZATION},
+    "metaplast.nn.models.bcnn": {
         "channels": WIDTHS,
         "kernel_size": integer(1),
         "padding": integer(0),
         "init_width": POSITIVE,
+        "activation": ACTIVATION,
         **NORMALIZATION,
     },
-    "metaplast.nn.networks.vgg": {
+    "metaplast.nn.models.vgg": {
         "channels": WIDTHS,
         "hidden": WIDTHS,
         "dropout": number(">= 0 and < 1", lambda share: 0 <= share < 1),
         "init_width": either(POSITIVE, NULL),
+        "activation": ACTIVATION,
         **NORMALIZATION,
     },
     "metaplast.optim.MetaplasticAdam": {
@@ -227,10 +237,10 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
 """By target, every setting that it takes from a configuration."""
 
 WIDTHS_OF = {
-    "metaplast.nn.networks.bnn": ("hidden",),
-    "metaplast.nn.networks.mlp": ("hidden",),
-    "metaplast.nn.networks.bcnn": ("channels",),
-    "metaplast.nn.networks.vgg": ("channels", "hidden"),
+    "metaplast.nn.models.bnn": ("hidden",),
+    "metaplast.nn.models.mlp": ("hidden",),
+    "metaplast.nn.models.bcnn": ("channels",),
+    "metaplast.nn.models.vgg": ("channels", "hidden"),
 }
 """By model, the lists that have one entry for each weight layer but the last between them."""
 

@@ -51,7 +51,7 @@ class MetricsFile:
             raise ValueError(f"row: expected the columns of {self.path}, got or lacks {', '.join(odd)}")
         self._append([_digits(row[column]) for column in self._columns])
 
-    def after_task(self, task: int, R: "Tensor") -> None:
+    def log_accuracy_matrix(self, task: int, R: "Tensor") -> None:
         """Nothing: the accuracies after a task are in the row of its last epoch."""
 
     def _append(self, fields: Sequence[str]) -> None:

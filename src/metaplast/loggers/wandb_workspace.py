@@ -1,7 +1,7 @@
-"""What a team looks at in Weights & Biases: a workspace for the day, and a report to send around.
+"""A W&B workspace and a W&B report for a project.
 
-Both are specifications that `wandb-workspaces` (the extra `team`) turns into JSON, with or without a server. They name
-what every run logs: `HISTORY`, `SUMMARY` and `CONFIG`.
+Both are specifications that `wandb-workspaces` (the extra `team`) turns into JSON, with or without a server. They refer
+to what every run logs: `HISTORY`, `SUMMARY` and `CONFIG`.
 """
 
 import json

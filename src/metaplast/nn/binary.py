@@ -1,32 +1,22 @@
 """Layers whose weights act as ±1: a real hidden weight W^h is learned, its sign W^b is all that the forward pass sees.
 
 The hidden weight is an ordinary parameter (in the state dict, seen by any optimizer); it is never written to in a
-forward pass. A hidden weight of exactly 0 counts as +1, so that a binary weight is never 0. An activation of exactly
-0 stays 0, as in the published code: it occurs where a sum of few ±1 terms equals its batch mean while β is still 0,
-and the trajectory of that code can be followed in no other way.
+forward pass. A hidden weight of exactly 0 counts as +1, so that a binary weight is never 0.
+
+Second derivatives are those of the gradient rules below. Under `torch.compile`, `torch.export`, `torch.jit.trace`,
+`torch.fx` and `torch.func` the layers use torch's public operations alone, with the same rules.
 
 Source: Courbariaux et al. 2016 (arXiv 1602.02830), as used by Laborieux et al. 2021 (arXiv 2101.07592).
 """
 
-import platform
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metaplast.nn.one_thread import one_thread
-
-_FEW_ROWS = 16
-"""Of a product with fewer rows, threads may divide the sums among them: its bits depend on how many they are."""
-
-
-_linear = (
-    getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    if torch.backends.mkldnn.is_available() and platform.machine() in ("x86_64", "AMD64")  # type: ignore[no-untyped-call]
-    else None
-)
-"""x · wᵀ of oneDNN, of torch's own kernels for compiled networks; None where its bits were not looked at."""
+from metaplast.nn._deterministic import int8_matmul, matmul, runs_eagerly
+from metaplast.nn.activations import with_gradient_of
 
 
 def sign(x: Tensor) -> Tensor:
@@ -49,21 +39,6 @@ class _StraightThrough(torch.autograd.Function):
         return gradient
 
 
-class _SignWindow(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, a: Tensor) -> Tensor:
-        ctx.save_for_backward(a)
-        return torch.sign(a)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (a,) = ctx.saved_tensors
-        # One pass, an eighth of the time of a mask. Its window is open, so the bound is the next number above 1.
-        bound = 1 + torch.finfo(a.dtype).eps
-        inside: Tensor = torch.ops.aten.hardtanh_backward(gradient, a, -bound, bound)
-        return inside
-
-
 class _Product(torch.autograd.Function):
     """x · W^bᵀ for x (N, in_features) on a CPU, with the same bits on any number of threads.
 
@@ -74,27 +49,18 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, hidden: Tensor, integer: bool) -> Tensor:
         binary = sign(hidden)
         ctx.save_for_backward(x, binary)
-        if integer:
-            return torch._int_mm(x.to(torch.int8), binary.to(torch.int8).t()).to(x.dtype)
-        return _product(x, binary.t())
+        ctx.hidden = hidden  # not saved: it may be written to before the backward pass, which needs its graph alone
+        return int8_matmul(x, binary.t()) if integer else matmul(x, binary.t())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         x, binary = ctx.saved_tensors
         needs_x, needs_hidden, _ = ctx.needs_input_grad
-        of_x = _product(gradient, binary) if needs_x else None
-        return of_x, _product(gradient.t(), x) if needs_hidden else None, None
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """a · b, by oneDNN where it is there, which makes a step 4 to 5 % faster and gives the same bits."""
-    if a.shape[0] < _FEW_ROWS:
-        with one_thread():
-            return a @ b
-    if _linear is None:
-        return a @ b
-    product: Tensor = _linear(a, b.t(), None, "none", [], "")
-    return product
+        if torch.is_grad_enabled():  # with create_graph: the products themselves are differentiated
+            binary = with_gradient_of(ctx.hidden, binary)
+            return gradient @ binary if needs_x else None, gradient.t() @ x if needs_hidden else None, None
+        of_x = matmul(gradient, binary) if needs_x else None
+        return of_x, matmul(gradient.t(), x) if needs_hidden else None, None
 
 
 def binarize(hidden: Tensor) -> Tensor:
@@ -107,34 +73,30 @@ def binarize(hidden: Tensor) -> Tensor:
     >>> hidden.grad
     tensor([3., 3., 3.])
     """
+    if not runs_eagerly(hidden):
+        return with_gradient_of(hidden, torch.where(hidden.detach() >= 0, 1.0, -1.0).to(hidden.dtype))
     binary: Tensor = _StraightThrough.apply(hidden)
     return binary
 
 
-class SignActivation(nn.Module):
-    """Binary activation: forward sign(a), 0 at 0; backward ∂L/∂a = ∂L/∂sign(a) where |a| ≤ 1, else 0. Any shape.
-
-    >>> a = torch.tensor([-3.0, -1.0, 0.5], requires_grad=True)
-    >>> SignActivation()(a)
-    tensor([-1., -1.,  1.], grad_fn=<_SignWindowBackward>)
-    >>> SignActivation()(a).sum().backward(); a.grad
-    tensor([0., 1., 1.])
-    """
-
-    def forward(self, a: Tensor) -> Tensor:
-        """Return the sign of every element of `a`."""
-        signs: Tensor = _SignWindow.apply(a)
-        return signs
-
-
 class BinaryLinear(nn.Linear):
-    """Linear layer without bias on binary weights, (N, *, in_features) to (N, *, out_features): y = x · sign(W^h)ᵀ.
+    """Linear layer without bias on binary weights, (*, in_features) to (*, out_features): y = x · sign(W^h)ᵀ.
 
     Backward: ∂L/∂W^h = ∂L/∂W^b, ∂L/∂x = ∂L/∂y · W^b. `weight` is W^h, of shape (out_features, in_features), uniform on
-    ±`init_width` at the start.
+    ±`init_width` at the start and after :meth:`reset_parameters`.
 
-    `integer_input` promises inputs that are integers from -128 to 127, such as signs: a CPU then multiplies in int8,
-    exact and several times as fast. Where the promise is broken, inputs are rounded towards 0, and NaN is lost.
+    Args:
+        in_features: size of the last dimension of the input.
+        out_features: size of the last dimension of the output.
+        init_width: finite bound > 0 of the first hidden weights.
+        integer_input: promises inputs that are integers from -128 to 127, such as binary activations: a CPU then
+            multiplies in int8, exact and several times as fast. Where the promise is broken, inputs are rounded
+            towards 0, and NaN is lost.
+        device: as of `nn.Linear`.
+        dtype: as of `nn.Linear`.
+
+    Raises:
+        ValueError: `init_width` out of its range, or an input whose last dimension is not `in_features`.
 
     >>> layer = BinaryLinear(3, 2)
     >>> sorted(set(layer(torch.eye(3)).flatten().tolist()) | {-1.0, 1.0})
@@ -142,40 +104,100 @@ class BinaryLinear(nn.Linear):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, init_width: float = 0.05, integer_input: bool = False
+        self,
+        in_features: int,
+        out_features: int,
+        init_width: float = 0.05,
+        integer_input: bool = False,
+        *,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(in_features, out_features, bias=False)
-        nn.init.uniform_(self.weight, -init_width, init_width)
+        self.init_width = _checked_width(init_width)
+        super().__init__(in_features, out_features, bias=False, device=device, dtype=dtype)
+        self.reset_parameters()  # drawn twice, as by all releases so far, so that a seed keeps its network
         self.integer_input = integer_input
 
+    def reset_parameters(self) -> None:
+        """Draw the hidden weights anew, uniform on ±`init_width`."""
+        nn.init.uniform_(self.weight, -self.init_width, self.init_width)
+
     def forward(self, x: Tensor) -> Tensor:
-        """Return the (N, *, out_features) products of `x` with the binary weights."""
-        exact = x.dtype == self.weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-        if x.device.type == "cpu" and exact:
-            product: Tensor = _Product.apply(x.flatten(0, -2), self.weight, self.integer_input)
+        """Return the (*, out_features) products of `x` with the binary weights."""
+        weight = self.weight
+        if not runs_eagerly(x, weight):
+            return F.linear(x, binarize(weight))
+        if not x.dim() or x.shape[-1] != self.in_features:
+            raise ValueError(
+                f"input.shape={tuple(x.shape)}: expected (*, {self.in_features}) for a BinaryLinear with "
+                f"in_features={self.in_features}"
+            )
+        exact = x.dtype == weight.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+        if exact and x.device.type == weight.device.type == "cpu" and x.layout == torch.strided:
+            if x.dim() == 2:
+                return cast(Tensor, _Product.apply(x, weight, self.integer_input))
+            rows = x.reshape(x.shape[:-1].numel(), self.in_features)
+            product: Tensor = _Product.apply(rows, weight, self.integer_input)
             return product.view(*x.shape[:-1], self.out_features)
-        return F.linear(x, binarize(self.weight))
+        return F.linear(x, binarize(weight))
 
 
 class BinaryConv2d(nn.Conv2d):
     """Convolution without bias on binary weights, from (N, C, H, W) to (N, out_channels, H', W').
 
     Forward and backward as in :class:`BinaryLinear`. Zero padding adds a third value, 0, at the border of ±1 inputs.
-    `weight` is W^h, of shape (out_channels, in_channels, k, k), uniform on ±`init_width` at the start.
+    `weight` is W^h, of shape (out_channels, in_channels / groups, k, k), uniform on ±`init_width` at the start and
+    after :meth:`reset_parameters`. Arguments other than `init_width`, a finite number > 0, are those of `nn.Conv2d`.
 
     >>> BinaryConv2d(1, 4, kernel_size=3, padding=1)(torch.ones(2, 1, 8, 8)).shape
     torch.Size([2, 4, 8, 8])
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, padding: int = 0, init_width: float = 0.05
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        *,
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] | str = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
+        init_width: float = 0.05,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, kernel_size, padding=padding, bias=False)
-        nn.init.uniform_(self.weight, -init_width, init_width)
+        self.init_width = _checked_width(init_width)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            groups=groups,
+            bias=False,
+            padding_mode=padding_mode,
+            device=device,
+            dtype=dtype,
+        )
+        self.reset_parameters()  # drawn twice, as of BinaryLinear
+
+    def reset_parameters(self) -> None:
+        """Draw the hidden weights anew, uniform on ±`init_width`."""
+        nn.init.uniform_(self.weight, -self.init_width, self.init_width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of `x` with the binary kernels."""
-        return F.conv2d(x, binarize(self.weight), padding=self.padding)
+        y: Tensor = self._conv_forward(x, binarize(self.weight), None)
+        return y
+
+
+def _checked_width(init_width: float) -> float:
+    if isinstance(init_width, bool) or not isinstance(init_width, int | float) or not 0 < init_width < float("inf"):
+        raise ValueError(f"init_width={init_width!r}: expected a finite number > 0")
+    return init_width
 
 
 def hidden_weights(network: nn.Module) -> dict[str, nn.Parameter]:

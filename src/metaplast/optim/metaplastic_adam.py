@@ -10,98 +10,29 @@ correction, which goes into the step size, not after it.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from math import isfinite, sqrt
-from typing import Any, Literal, NamedTuple, TypedDict
+from collections.abc import Iterable, Mapping, Sequence
+from math import sqrt
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
 
-from metaplast.optim.consolidation import CONSOLIDATIONS, Consolidation, check_consolidation
+from metaplast.optim._base import (
+    CONSOLIDATION,
+    DECAY,
+    NOT_NEGATIVE,
+    POSITIVE,
+    MetaplasticOptimizer,
+    Range,
+    dense_gradient,
+)
+from metaplast.optim.compiled import COMPILE_FROM, PlannedStep, compiled_steps, fused_adam_steps
+from metaplast.optim.functional import AdamHyperparams, AdamTensors, Consolidation, metaplastic_adam_step
+from metaplast.optim.param_groups import is_metaplastic
 
-COMPILE_FROM = 65_536
-"""With `compiled="auto"`, an optimizer compiles if its largest weight has at least this many elements.
-
-Parameters without m that are smaller take the plain step together.
-"""
-
-
-class Moved(NamedTuple):
-    """What a step moves, all of one shape: a hidden weight, after its gradient, and its moments."""
-
-    hidden: Tensor
-    gradient: Tensor
-    exp_avg: Tensor
-    exp_avg_sq: Tensor
-
-    @property
-    def contiguous(self) -> bool:
-        """Whether all four lie in memory in the order of their elements, so that they can be taken as flat."""
-        return all(tensor.is_contiguous() for tensor in self)
+_COMPILED = Range("True, False or 'auto'", lambda value: isinstance(value, bool) or value == "auto")
 
 
-class StepSettings(TypedDict):
-    """By what a step moves it; the keywords of :func:`metaplastic_adam_step`."""
-
-    step_size: float
-    m: float
-    beta1: float
-    beta2: float
-    eps: float
-    weight_decay: float
-
-
-def metaplastic_adam_step(
-    hidden: Tensor,
-    gradient: Tensor,
-    exp_avg: Tensor,
-    exp_avg_sq: Tensor,
-    *,
-    step_size: float,
-    m: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-    consolidation: Consolidation = "tanh",
-) -> None:
-    """One step on one tensor, in place on `hidden`, `exp_avg` and `exp_avg_sq`, all of one shape. The literal form.
-
-    `step_size` is η √(1 − β₂ᵗ) / (1 − β₁ᵗ); the other symbols are those of :class:`MetaplasticAdam`.
-    """
-    gradient = gradient.add(hidden, alpha=weight_decay) if weight_decay else gradient
-    exp_avg.mul_(beta1).add_(gradient, alpha=1 - beta1)
-    exp_avg_sq.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-    share = CONSOLIDATIONS[consolidation]
-    kept = torch.where(hidden * exp_avg > 0, share(m, hidden) * exp_avg, exp_avg) if m else exp_avg
-    hidden.addcdiv_(kept, exp_avg_sq.sqrt().add_(eps), value=-step_size)
-
-
-def _plain_steps(moved: list[Moved], step: int, group: dict[str, Any]) -> None:
-    """:func:`metaplastic_adam_step` for m = 0, equal up to rounding, on many small tensors by one call of torch's Adam.
-
-    That one adds ε to √v / √(1 − β₂ᵗ), so what it is given is ε / √(1 − β₂ᵗ).
-    """
-    beta1, beta2 = group["betas"]
-    parameters, gradients, exp_avgs, exp_avg_sqs = (list(tensors) for tensors in zip(*moved, strict=True))
-    torch._fused_adam_(
-        parameters,
-        gradients,
-        exp_avgs,
-        exp_avg_sqs,
-        [],
-        [torch.full((), float(step), dtype=torch.float32, device=parameters[0].device)] * len(moved),
-        lr=group["lr"],
-        beta1=beta1,
-        beta2=beta2,
-        weight_decay=group["weight_decay"],
-        eps=group["eps"] / sqrt(1 - beta2**step),
-        amsgrad=False,
-        maximize=False,
-    )
-
-
-class MetaplasticAdam(torch.optim.Optimizer):
+class MetaplasticAdam(MetaplasticOptimizer):
     r"""Adam with metaplastic hidden weights.
 
     With the gradient g (taken at the binary weights) and the settings η = lr, β₁, β₂ = betas, ε = eps, λ =
@@ -124,12 +55,13 @@ class MetaplasticAdam(torch.optim.Optimizer):
         betas: decay of the two moments, each in [0, 1).
         eps: ε > 0, added to √v before the bias correction.
         weight_decay: λ ≥ 0, added to the gradient as λ W^h.
-        consolidation: "tanh", the paper's f_meta, or "exponential"; see :mod:`metaplast.optim.consolidation`.
+        consolidation: "tanh", the paper's f_meta, or "exponential"; see
+            :mod:`metaplast.optim.functional`.
         compiled: True, take the step as one compiled kernel; False, the literal form; "auto", compiled where there is a
             weight of at least 65,536 elements and a compiler is found, but small parameters without m by torch's Adam.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: a setting out of its range or, in a step, a sparse gradient.
 
     Source: Laborieux et al. 2021, equations 1 and 2; Kingma & Ba 2015 (arXiv 1412.6980).
 
@@ -143,6 +75,19 @@ class MetaplasticAdam(torch.optim.Optimizer):
     tensor([[ 0.2830, -0.8000]])
     """
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        "lr": POSITIVE,
+        "m": NOT_NEGATIVE,
+        "betas": Range(
+            "two numbers in [0, 1)",
+            lambda value: isinstance(value, Sequence) and len(value) == 2 and all(map(DECAY.contains, value)),
+        ),
+        "eps": POSITIVE,
+        "weight_decay": NOT_NEGATIVE,
+        "consolidation": CONSOLIDATION,
+    }
+    STATE_TENSORS = ("exp_avg", "exp_avg_sq")
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -154,64 +99,65 @@ class MetaplasticAdam(torch.optim.Optimizer):
         consolidation: Consolidation = "tanh",
         compiled: bool | Literal["auto"] = "auto",
     ) -> None:
-        check_consolidation(consolidation)
-        super().__init__(params, {"lr": lr, "m": m, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay})
-        self.consolidation = consolidation
+        _COMPILED.check("compiled", compiled)
         self.compiled = compiled
+        self._has_large_weight = False
+        defaults = {
+            "lr": lr,
+            "m": m,
+            "betas": tuple(betas) if isinstance(betas, Sequence) else betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, {**defaults, "consolidation": consolidation})
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters; raises ValueError where one of its settings is out of range."""
         super().add_param_group(param_group)
-        _check(self.param_groups[-1])
+        # Where one step is compiled, small weights gain too: their dozen operations cost as much.
+        self._has_large_weight |= any(p.numel() >= COMPILE_FROM for p in self.param_groups[-1]["params"])
 
-    def reset_state(self) -> None:
-        """Forget the moments and the step count, as if no step had been taken; the weights stay."""
-        self.state.clear()
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle keeps, which of torch's optimizer is the state and the groups alone."""
+        own = {"compiled": self.compiled, "_has_large_weight": self._has_large_weight}
+        return {**super().__getstate__(), **own}
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step on every parameter that has a gradient, and return what `closure` returns, if given."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        large: list[tuple[Moved, StepSettings]] = []
+    def _step_groups(self) -> None:
+        steps: list[PlannedStep] = []
         for group in self.param_groups:
-            small: defaultdict[Any, list[Moved]] = defaultdict(list)  # by step, type and device, nearly always one
-            for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["step"] = 0
-                    state["exp_avg"] = torch.zeros_like(parameter)
-                    state["exp_avg_sq"] = torch.zeros_like(parameter)
-                state["step"] += 1
-                moved = Moved(parameter, parameter.grad, state["exp_avg"], state["exp_avg_sq"])
-                m = group["m"] if parameter.dim() >= 2 else 0.0
-                together = not m and parameter.numel() < COMPILE_FROM and self.compiled == "auto"
-                if together and moved.contiguous:
-                    small[state["step"], parameter.dtype, parameter.device].append(moved)
-                else:
-                    large.append((moved, _settings(group, m, state["step"])))
-            for (step, *_), alike in small.items():
-                _plain_steps(alike, step, group)
-        if self._compiles():
-            from metaplast.optim.compiled_step import compiled_steps  # loads the compiler; small networks never need it
+            steps += self._plan(group)
+        if self._has_large_weight if self.compiled == "auto" else self.compiled:
+            steps = compiled_steps(steps)
+        for tensors, hyperparams, consolidation in steps:
+            metaplastic_adam_step(*tensors, consolidation=consolidation, **hyperparams)
 
-            large = compiled_steps(large, self.consolidation)
-        for moved, settings in large:
-            metaplastic_adam_step(*moved, consolidation=self.consolidation, **settings)
-        return loss
-
-    def _compiles(self) -> bool:
-        """Whether steps are compiled. Where one is, small weights gain too: their dozen operations cost as much."""
-        if self.compiled != "auto":
-            return self.compiled
-        return any(p.numel() >= COMPILE_FROM for group in self.param_groups for p in group["params"])
+    def _plan(self, group: dict[str, Any]) -> list[PlannedStep]:
+        """Count a step for each parameter with a gradient; take those that go together, and return all others."""
+        steps: list[PlannedStep] = []
+        together: defaultdict[Any, list[AdamTensors]] = defaultdict(list)  # by step, type and device: nearly always one
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            gradient, state = dense_gradient(parameter), self.state[parameter]
+            if not state:
+                state["step"] = 0
+                state["exp_avg"] = torch.zeros_like(parameter)
+                state["exp_avg_sq"] = torch.zeros_like(parameter)
+            state["step"] += 1
+            tensors = AdamTensors(parameter, gradient, state["exp_avg"], state["exp_avg_sq"])
+            m = group["m"] if is_metaplastic(parameter) else 0.0
+            small = not m and parameter.numel() < COMPILE_FROM and self.compiled == "auto"
+            if small and tensors.contiguous:
+                together[state["step"], parameter.dtype, parameter.device].append(tensors)
+            else:
+                steps.append(PlannedStep(tensors, _hyperparams(group, m, state["step"]), group["consolidation"]))
+        plain = {name: group[name] for name in ("lr", "betas", "eps", "weight_decay")}
+        for (step, *_), parameters in together.items():
+            fused_adam_steps(parameters, step, **plain)
+        return steps
 
 
-def _settings(group: dict[str, Any], m: float, step: int) -> StepSettings:
+def _hyperparams(group: dict[str, Any], m: float, step: int) -> AdamHyperparams:
     """What the literal and the compiled form of the step number `step` are given."""
     beta1, beta2 = group["betas"]
     step_size = group["lr"] * sqrt(1 - beta2**step) / (1 - beta1**step)
@@ -223,18 +169,3 @@ def _settings(group: dict[str, Any], m: float, step: int) -> StepSettings:
         "eps": group["eps"],
         "weight_decay": group["weight_decay"],
     }
-
-
-def _check(group: dict[str, Any]) -> None:
-    """Raise ValueError for the first setting of `group` that is out of range."""
-    beta1, beta2 = group["betas"]
-    for name, value, allowed, fits in (
-        ("lr", group["lr"], "a number > 0", group["lr"] > 0),
-        ("m", group["m"], "a number >= 0", group["m"] >= 0),
-        ("betas", beta1, "two numbers in [0, 1)", 0 <= beta1 < 1),
-        ("betas", beta2, "two numbers in [0, 1)", 0 <= beta2 < 1),
-        ("eps", group["eps"], "a number > 0", group["eps"] > 0),
-        ("weight_decay", group["weight_decay"], "a number >= 0", group["weight_decay"] >= 0),
-    ):
-        if not (isfinite(value) and fits):
-            raise ValueError(f"{name} has to be {allowed}, but is {value}")

@@ -4,17 +4,25 @@ A step has the size of the gradient here, where Adam's has the size of the learn
 weights that matter grow faster than others by themselves.
 """
 
-from collections.abc import Callable, Iterable
-from math import isfinite
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
-from metaplast.optim.consolidation import CONSOLIDATIONS, Consolidation, check_consolidation
+from metaplast.optim._base import (
+    CONSOLIDATION,
+    DECAY,
+    NOT_NEGATIVE,
+    POSITIVE,
+    MetaplasticOptimizer,
+    Range,
+    dense_gradient,
+)
+from metaplast.optim.functional import Consolidation, metaplastic_sgd_step
+from metaplast.optim.param_groups import is_metaplastic
 
 
-class MetaplasticSGD(torch.optim.Optimizer):
+class MetaplasticSGD(MetaplasticOptimizer):
     r"""SGD with momentum, in which a step that would shrink a hidden weight is scaled by a consolidation function f.
 
     With the gradient g (taken at the binary weights) and the settings η = lr, μ = momentum, λ = weight_decay::
@@ -32,10 +40,10 @@ class MetaplasticSGD(torch.optim.Optimizer):
         m: metaplasticity, a finite number ≥ 0.
         momentum: μ in [0, 1).
         weight_decay: λ ≥ 0.
-        consolidation: "tanh", the paper's f_meta, or "exponential"; see :mod:`metaplast.optim.consolidation`.
+        consolidation: "tanh", the paper's f_meta, or "exponential"; see :mod:`metaplast.optim.functional`.
 
     Raises:
-        ValueError: a setting out of its range.
+        ValueError: a setting out of its range or, in a step, a sparse gradient.
 
     Source: the rule of Laborieux et al. 2021 (equations 1 and 2) on Sutskever et al. 2013; not in the paper.
 
@@ -49,6 +57,15 @@ class MetaplasticSGD(torch.optim.Optimizer):
     tensor([[ 0.0660, -1.0610]])
     """
 
+    RANGES: ClassVar[Mapping[str, Range]] = {
+        "lr": POSITIVE,
+        "m": NOT_NEGATIVE,
+        "momentum": DECAY,
+        "weight_decay": NOT_NEGATIVE,
+        "consolidation": CONSOLIDATION,
+    }
+    STATE_TENSORS = ("momentum",)
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -58,44 +75,17 @@ class MetaplasticSGD(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         consolidation: Consolidation = "tanh",
     ) -> None:
-        check_consolidation(consolidation)
-        super().__init__(params, {"lr": lr, "m": m, "momentum": momentum, "weight_decay": weight_decay})
-        self.consolidation = consolidation
+        defaults = {"lr": lr, "m": m, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(params, {**defaults, "consolidation": consolidation})
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add a group of parameters; raises ValueError where one of its settings is out of range."""
-        super().add_param_group(param_group)
-        group = self.param_groups[-1]
-        for name, allowed, fits in (
-            ("lr", "a number > 0", group["lr"] > 0),
-            ("m", "a number >= 0", group["m"] >= 0),
-            ("momentum", "a number in [0, 1)", 0 <= group["momentum"] < 1),
-            ("weight_decay", "a number >= 0", group["weight_decay"] >= 0),
-        ):
-            if not (isfinite(group[name]) and fits):
-                raise ValueError(f"{name} has to be {allowed}, but is {group[name]}")
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Take one step on every parameter that has a gradient, and return what `closure` returns, if given."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+    def _step_groups(self) -> None:
         for group in self.param_groups:
+            hyperparams = {name: group[name] for name in ("lr", "momentum", "weight_decay", "consolidation")}
             for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._step_one(parameter, parameter.grad, group)
-        return loss
-
-    def _step_one(self, hidden: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
-        m = group["m"] if hidden.dim() >= 2 else 0.0
-        if group["weight_decay"]:
-            gradient = gradient.add(hidden, alpha=group["weight_decay"])
-        state = self.state[hidden]
-        if not state:
-            state["momentum"] = torch.zeros_like(hidden)
-        step: Tensor = state["momentum"].mul_(group["momentum"]).add_(gradient)
-        if m:
-            step = torch.where(hidden * step > 0, CONSOLIDATIONS[self.consolidation](m, hidden) * step, step)
-        hidden.add_(step, alpha=-group["lr"])
+                if parameter.grad is None:
+                    continue
+                gradient, state = dense_gradient(parameter), self.state[parameter]
+                if not state:
+                    state["momentum"] = torch.zeros_like(parameter)
+                m = group["m"] if is_metaplastic(parameter) else 0.0
+                metaplastic_sgd_step(parameter, gradient, state["momentum"], m=m, **hyperparams)

@@ -18,7 +18,7 @@ from metaplast.errors import UserError
 from metaplast.io import read_regular
 
 _SCENARIOS = "metaplast.scenarios"
-_MODELS = "metaplast.nn.networks"
+_MODELS = "metaplast.nn.models"
 _PLUGINS = "metaplast.strategies.plugins"
 
 SHIPPED: Mapping[str, frozenset[str]] = {
@@ -61,6 +61,7 @@ SHIPPED: Mapping[str, frozenset[str]] = {
 """By what it is: every name that a run directory may give as a `_target_`, in full."""
 
 MOVED: Mapping[str, str] = {
+    **{f"metaplast.nn.networks.{name}": f"{_MODELS}.{name}" for name in ("bcnn", "bnn", "mlp", "vgg")},
     f"{_SCENARIOS}.sequence": f"{_SCENARIOS}.mnist_usps",
     "metaplast.strategies.agem.AGEM": f"{_PLUGINS}.gem.AGEM",
     "metaplast.strategies.der.DER": f"{_PLUGINS}.der.DER",

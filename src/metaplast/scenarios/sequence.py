@@ -1,13 +1,9 @@
-"""Different data sets, each a task of its own: MNIST then Fashion-MNIST and the reverse.
+"""Sequences of different data sets, one per task: MNIST and Fashion-MNIST, or a few images each of MNIST and USPS.
 
-All tasks share one head of ten classes: label 3 is a 3 in one task and a dress in the other.
+All tasks share one head of ten classes: label 3 is a 3 in MNIST and a dress in Fashion-MNIST.
 
-Source: Laborieux et al. 2021 (arXiv 2101.07592), Fig. 4.
-
-MNIST, then USPS: the same ten digits in two hands, few images of each.
-
-Source: Laborieux et al. 2021 (arXiv 2101.07592), Fig. 4, and its published code: 2,000 contiguous images of MNIST and
-1,800 of USPS, from a place drawn at random on, for a convolutional network that sees the sign of a pixel.
+Source: Laborieux et al. 2021 (arXiv 2101.07592), Fig. 4. For MNIST and USPS its published code takes 2,000 and 1,800
+contiguous images from a random position on, for a convolutional network with binarized pixels.
 """
 
 from collections.abc import Sequence
@@ -26,11 +22,11 @@ _N_CLASSES = 10
 
 
 def whole_datasets(order: Sequence[str], seed: int, data_dir: str | Path) -> Scenario:
-    """One task a data set, in the order given: 60,000 training and 10,000 test images (1, 28, 28), pixels in [0, 1].
+    """One task per data set, in the given order: 60,000 training and 10,000 test images (1, 28, 28), pixels in [0, 1].
 
     `order` is a list of one or two different names of `mnist` and `fashion_mnist`. The data are read from `data_dir`,
-    into which they are fetched if they are not there. Nothing is drawn at random: `seed` is not used. Raises UserError
-    for a wrong argument and for data that cannot be had.
+    or downloaded to it. `seed` is not used, since nothing is random. Raises UserError for a wrong argument or for
+    missing data.
     """
     check_order("scenario.order", order, [*_LOADERS])
     train, test = ([TaskTensors(*_LOADERS[name](data_dir, train=part)) for name in order] for part in (True, False))
@@ -38,18 +34,18 @@ def whole_datasets(order: Sequence[str], seed: int, data_dir: str | Path) -> Sce
 
 
 _MARGIN = 6
-"""Background around an image of USPS, which makes it as large as one of MNIST."""
+"""Background pixels added on each side of a USPS image, to the size of MNIST."""
 
 
 def mnist_usps(
     order: Sequence[str], n_mnist: int, n_usps: int, binarize: bool, seed: int, data_dir: str | Path
 ) -> Scenario:
-    """One task a data set: `n_mnist` or `n_usps` contiguous training images (1, 28, 28), and all of the test images.
+    """One task per data set: `n_mnist` or `n_usps` contiguous training images (1, 28, 28), and all of the test images.
 
-    Where they begin is a pure function of `seed`, an integer ≥ 0. `order` is a list of one or both of `mnist` and
-    `usps`. With `binarize`, pixels are 1 where there is any ink and else 0, which is their sign; without, they are in
-    [0, 1]. The data are read from `data_dir`; MNIST is fetched if it is not there, USPS is not: see
-    :func:`metaplast.data.load_usps`. Raises UserError for a wrong argument and for data that cannot be had.
+    The first of them is a pure function of `seed`, an integer ≥ 0. `order` is a list of one or both of `mnist` and
+    `usps`. With `binarize`, each pixel is replaced by its sign, 0 or 1; without, pixels are in [0, 1]. The data are
+    read from `data_dir`; MNIST is downloaded if it is missing, USPS is not: see :func:`metaplast.data.load_usps`.
+    Raises UserError for a wrong argument or for missing data.
     """
     check_whole("seed", seed, least=0)
     check_order("scenario.order", order, ["mnist", "usps"])
@@ -72,12 +68,12 @@ def _whole(name: str, data_dir: str | Path, binarize: bool, train: bool) -> Task
 
 
 def _contiguous(task: TaskTensors, n: int, seed: int) -> TaskTensors:
-    """`n` images from a random place on, or all of them where there are fewer."""
+    """`n` images from a random position on, or all of them if there are fewer."""
     places = max(1, len(task) - n + 1)
     start = int(random_permutation(places, seed)[0])
     return TaskTensors(task.images[start : start + n], task.labels[start : start + n])
 
 
 def _signs(images: Tensor) -> Tensor:
-    """Signs of uint8 pixels: 1 where there is any ink, else 0; as int8, which a task takes as it is."""
+    """Signs of uint8 pixels, 0 or 1, as int8, which is not divided by 255."""
     return (images > 0).to(torch.int8)

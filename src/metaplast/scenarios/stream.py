@@ -1,7 +1,7 @@
-"""Stream learning: one data set, seen part after part, each part only once, and tested as a whole.
+"""Stream learning: one data set, learned part by part, each part only once, with one test.
 
-The parts are drawn without regard to class, so that all are of one distribution: what is lost is not the past task but
-the past samples. There is one test, since there is one task; `n_parts=1` is the same data all at once.
+The parts are random samples of the data, so all have the same distribution: what is forgotten are past samples, not
+past tasks. `n_parts=1` is the same data all at once.
 
 Source: Laborieux et al. 2021 (arXiv 2101.07592), stream learning.
 """
@@ -29,9 +29,8 @@ _N_CLASSES = 10
 def fashion_mnist_stream(n_parts: int, seed: int, data_dir: str | Path) -> Scenario:
     """Fashion-MNIST's 60,000 training images (1, 28, 28) in `n_parts` parts, tested on its 10,000 test images.
 
-    The sizes of the parts differ by one at most; which images are in which is a pure function of `seed`, an integer
-    ≥ 0. The data are read from `data_dir`, into which they are fetched if they are not there. Raises UserError for a
-    wrong argument and for data that cannot be had.
+    The sizes of the parts differ by at most one; their assignment is a pure function of `seed`, an integer ≥ 0. The
+    data are read from `data_dir`, or downloaded to it. Raises UserError for a wrong argument or for missing data.
     """
     return _stream(lambda train: load_fashion_mnist(data_dir, train), n_parts, seed)
 
@@ -39,9 +38,8 @@ def fashion_mnist_stream(n_parts: int, seed: int, data_dir: str | Path) -> Scena
 def cifar10_stream(n_parts: int, augment: Augmentation, seed: int, data_dir: str | Path) -> Scenario:
     """CIFAR-10's 50,000 training images (3, 32, 32) in `n_parts` parts, tested on its 10,000 test images.
 
-    `augment` is what is done to training images at random, anew in every epoch; :data:`metaplast.data.Augmentation`
-    says what. Otherwise as :func:`fashion_mnist_stream`, but the data are not fetched: see
-    :func:`metaplast.data.load_cifar10`.
+    `augment` is the random augmentation of training images, see :data:`metaplast.data.Augmentation`. Otherwise as
+    :func:`fashion_mnist_stream`, but the data are not downloaded: see :func:`metaplast.data.load_cifar10`.
     """
     check_word("scenario.augment", augment, get_args(Augmentation))
     return _stream(lambda train: load_cifar10(data_dir, train), n_parts, seed, augment)
@@ -50,7 +48,7 @@ def cifar10_stream(n_parts: int, augment: Augmentation, seed: int, data_dir: str
 def digits_stream(n_parts: int, seed: int, data_dir: str | Path | None = None) -> Scenario:
     """The 1,442 training images (1, 8, 8) of scikit-learn's digits in `n_parts` parts, tested on its 355 test images.
 
-    Otherwise as :func:`fashion_mnist_stream`; `data_dir` is not used, since scikit-learn carries the images.
+    Otherwise as :func:`fashion_mnist_stream`; `data_dir` is not used, since the images come with scikit-learn.
     """
     return _stream(load_digits, n_parts, seed)
 

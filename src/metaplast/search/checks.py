@@ -13,8 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 from metaplast.config.overrides import given, key_of
 from metaplast.config.schema import WIDTHS_OF
 from metaplast.errors import UserError
-from metaplast.runs.journal import SWEEP
+from metaplast.runs.paths import LOCK, SWEEP, SWEEP_LOCK
 
+AROUND = ("hparams_search", "hydra", "search")
+"""Sections and groups that say how to search, not what to run."""
 SEARCH = "hydra_plugins.metaplast.Search"
 """The sweeper's `_target_`; Hydra takes no other package for plugins."""
 
@@ -38,7 +40,7 @@ JOURNAL = "study.journal"
 """The file that makes a folder one of a study."""
 
 
-MADE_BEFORE = {SWEEP, ".sweep.lock", ".lock"}
+MADE_BEFORE = {SWEEP, SWEEP_LOCK, LOCK}
 """What an earlier call may have left that never came to its first trial."""
 CHOSEN = ("m", "only_tasks", "test_on")
 """What hparams=first_tasks sets itself."""

@@ -106,7 +106,7 @@ def _combinations(arguments: Sequence[str]) -> list[list[str]]:
 
 def _report(folder: Path, rows: Sequence[dict[str, Any]], n_tasks: int, hindsight: bool) -> None:
     """Print each choice; write hindsight.csv, and with hindsight its picture."""
-    from metaplast.report.figures.search import Tried, gap, write_hindsight_csv, write_hindsight_figure
+    from metaplast.report.figures.search import Tried, gap, write_first_tasks_csv, write_first_tasks_figure
 
     tried = [
         Tried(
@@ -114,7 +114,7 @@ def _report(folder: Path, rows: Sequence[dict[str, Any]], n_tasks: int, hindsigh
         )
         for row in rows
     ]
-    write_hindsight_csv(folder / "hindsight.csv", tried)
+    write_first_tasks_csv(folder / "hindsight.csv", tried)
     combinations = [row["settings"] for row in rows]
     for settings in dict.fromkeys(" ".join(settings) for settings in combinations):
         alike = [one for one in tried if one.settings == settings]
@@ -130,5 +130,5 @@ def _report(folder: Path, rows: Sequence[dict[str, Any]], n_tasks: int, hindsigh
             best, points = gap(alike)
             print(f"  best in hindsight: m={shown(best.m)}, {points:.2f} points more")
     if hindsight:
-        write_hindsight_figure(folder / "hindsight.png", tried, n_tasks)
+        write_first_tasks_figure(folder / "hindsight.png", tried, n_tasks)
     print(f"all of them: {folder / 'hindsight.csv'}")

@@ -22,10 +22,8 @@ from metaplast.config.schema import GROUPS
 from metaplast.config.validate import shown
 from metaplast.io import write_text
 from metaplast.runs.index import flatten
+from metaplast.search.checks import AROUND
 from metaplast.search.space import assignments
-
-AROUND = ("hparams_search", "hydra", "search")
-"""Sections and groups that say how to search, not what to run."""
 
 
 def reproducing(job: DictConfig, overrides: Sequence[str], loader: ConfigLoader) -> list[str]:

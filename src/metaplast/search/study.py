@@ -21,6 +21,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from metaplast.errors import UserError
+from metaplast.runs.status import RunStatus
 from metaplast.search.checks import JOURNAL
 
 INSTEAD_OF = "instead_of"
@@ -73,9 +74,9 @@ def ask(study: Study, settings: Mapping[str, Any], space: Mapping[str, BaseDistr
 def tell(study: Study, number: int, summary: Mapping[str, Any] | None) -> None:
     """Close trial `number` by what its run came to; None: it failed."""
     status, value = (summary or {}).get("status"), (summary or {}).get("average_accuracy")
-    if status == "pruned":
+    if status == RunStatus.PRUNED:
         study.tell(number, state=TrialState.PRUNED)
-    elif status == "completed" and value is not None:
+    elif status == RunStatus.COMPLETED and value is not None:
         study.tell(number, value)
     else:
         study.tell(number, state=TrialState.FAIL)

@@ -19,10 +19,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.errors import JobError
-from metaplast.runs.directory import occupied
-from metaplast.runs.index import deciding
+from metaplast.runs.directory import lock_run_dir
+from metaplast.runs.index import relevant_settings
+from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import read_summary
-from metaplast.search.results import AROUND
+from metaplast.search.checks import AROUND
 from metaplast.system import jobs_at_once
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Search(Sweeper):
         """
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        with occupied(folder):
+        with lock_run_dir(folder):
             return self._search(folder, arguments)
 
     def _search(self, folder: Path, arguments: list[str]) -> list[JobReturn]:
@@ -97,7 +98,7 @@ class Search(Sweeper):
     def _common(self, space: dict[str, str]) -> dict[str, Any]:
         """What the trials of a study have to share to be compared."""
         config: Any = OmegaConf.to_container(OmegaConf.masked_copy(self.config, _sections(self.config)), resolve=True)
-        return {**deciding(config), **{f"search.space.{key}": words for key, words in space.items()}}
+        return {**relevant_settings(config), **{f"search.space.{key}": words for key, words in space.items()}}
 
     def _take_up(self, study: "Study", folder: Path) -> None:
         """Close what an earlier call was killed over: by what a run left if it came to its end, else to do it again."""
@@ -107,7 +108,7 @@ class Search(Sweeper):
 
         for trial in study.get_trials(states=[TrialState.RUNNING]):
             summary = read_summary(folder / str(trial.number))
-            if summary.get("status") in ("completed", "pruned"):
+            if summary.get("status") in (RunStatus.COMPLETED, RunStatus.PRUNED):
                 tell(study, trial.number, summary)
             else:
                 do_again(study, trial)

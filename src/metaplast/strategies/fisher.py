@@ -1,12 +1,10 @@
-"""Sums over samples of squared per-sample gradients, layer by layer, from its input and the gradient at its output.
+"""Exact diagonal Fisher information from squared per-sample gradients.
 
-Where x_n is the input of a layer and δ_n = ∂L_n/∂y_n the gradient of sample n at its output, its gradient at the
-weights is δ_n x_nᵀ, summed over positions where several share the weights. A linear layer has one position, so that the
-sum of squares is itself one product: Σ_n (δ_n x_nᵀ)² = (δ²)ᵀ(x²).
+With x_n the input of a layer and δ_n = ∂L_n/∂y_n the gradient of sample n at its output, the gradient of the weights
+for sample n is δ_n x_nᵀ, summed over positions where several share the weights. A linear layer has a single position,
+so the sum of squares is one matrix product: Σ_n (δ_n x_nᵀ)² = (δ²)ᵀ(x²).
 
-A layer of another type is supported by registering a function for it with `squared_gradients.register`.
-
-Diagonal Fisher information: how much the model's answers hang on each weight, from gradients of single samples.
+To support another layer type, register a function for it with `squared_gradients.register`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -140,7 +138,7 @@ def diagonal_fisher(
     Squares are taken sample by sample, not of a batch's mean gradient, in one product a layer
     (:mod:`metaplast.strategies.fisher`); the batches they come in make no difference. This takes
     samples that do not see each other: the statistics of batch normalization have to be fixed ones, running averages or
-    those of :func:`metaplast.strategies.regularization.fixed_statistics`.
+    those of :func:`metaplast.strategies.regularization.frozen_batchnorm`.
 
     Args:
         network: maps (N, …) to logits (N, K). Each layer with parameters is called once, in the live state of its

@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from metaplast.config.overrides import TYPED_NOW, key_of
 from metaplast.config.validate import check, warnings
 from metaplast.errors import INTERRUPTED, PIPE_CLOSED, TERMINATED, JobError, UserError
-from metaplast.runs.directory import has_checkpoint, occupied, saved_config
+from metaplast.runs.directory import has_checkpoint, lock_run_dir, saved_config
 from metaplast.runs.journal import Job, Journal
+from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import read_summary
 from metaplast.runs.untrusted import names_trusted, targets_in
 from metaplast.training.signals import stoppable
@@ -37,7 +38,7 @@ def run_in_sweep(task: Callable[[DictConfig, Path], Any], config: DictConfig, hy
     if (result := result_of(journal, job)) is not None:
         return result
     try:
-        with stoppable(run_dir), occupied(run_dir, PATIENCE if job.attempt else 0), _recorded(journal, job):
+        with stoppable(run_dir), lock_run_dir(run_dir, PATIENCE if job.attempt else 0), _recorded(journal, job):
             config = _continued(config, run_dir)
             check(config)  # once more, for the jobs of sweepers that make up their values
             for warning in warnings(config):
@@ -55,11 +56,11 @@ def run_in_sweep(task: Callable[[DictConfig, Path], Any], config: DictConfig, hy
 def result_of(journal: Journal, job: Job) -> Any:
     """What a completed job returned, None where it is not completed; the journal is mended if it did not hear of it."""
     result = read_summary(journal.sweep_dir / job.directory)
-    if result.get("status") in ("completed", "pruned"):  # a search pruned it: it is not to be gone on with
-        if job.status != "completed":  # killed between the two
-            journal.write(job.over("completed"))
+    if result.get("status") in (RunStatus.COMPLETED, RunStatus.PRUNED):  # what a search pruned is not resumed
+        if job.status is not RunStatus.COMPLETED:  # killed between the two
+            journal.write(job.over(RunStatus.COMPLETED))
         return result
-    return {} if job.status == "completed" else None
+    return {} if job.status is RunStatus.COMPLETED else None
 
 
 def in_a_line(error: BaseException) -> str:
@@ -100,9 +101,10 @@ def _recorded(journal: Journal, job: Job) -> Iterator[None]:
         yield
     except BaseException as error:
         by = _stopped_by(error)
-        journal.write(begun.over("killed", f"stopped by {by}") if by else begun.over("failed", in_a_line(error)))
+        status, why = (RunStatus.KILLED, f"stopped by {by}") if by else (RunStatus.FAILED, in_a_line(error))
+        journal.write(begun.over(status, why))
         raise
-    journal.write(begun.over("completed"))
+    journal.write(begun.over(RunStatus.COMPLETED))
 
 
 def _stopped_by(error: BaseException) -> str | None:

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from metaplast.config.overrides import key_of
 from metaplast.errors import JobError
 from metaplast.runs.journal import Job, Journal, queued
+from metaplast.runs.status import RunStatus
 from metaplast.sweep.job import entry, in_a_line, result_of
 from metaplast.system import gpus, jobs_at_once
 
@@ -125,14 +126,14 @@ def _returned(journal: Journal, worker: "Worker") -> JobReturn:
     if returned is not None:
         if returned.status == JobStatus.FAILED and job.attempt == worker.job.attempt:  # as below
             why = in_a_line(returned._return_value).removeprefix(f"{job.words}: ")
-            journal.write(job.begun().over("failed", why))
+            journal.write(job.begun().over(RunStatus.FAILED, why))
         return returned
     if (result := result_of(journal, job)) is not None:
         return _answer(job, result)
     if job.attempt == worker.job.attempt:  # it did not come to write that it starts
         job = job.begun()
-    if job.status == "running":
-        job = job.over("killed" if worker.exit_status < 0 else "failed", worker.how_it_ended)
+    if job.status is RunStatus.RUNNING:
+        job = job.over(RunStatus.KILLED if worker.exit_status < 0 else RunStatus.FAILED, worker.how_it_ended)
         journal.write(job)
     error = JobError(f"{job.words}: {job.error}")
     return JobReturn(overrides=list(job.overrides), status=JobStatus.FAILED, _return_value=error)

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING
 
 from metaplast.config.overrides import key_of
 from metaplast.errors import PIPE_CLOSED, JobError, UserError
-from metaplast.runs.journal import SWEEP, Job, Journal, now
+from metaplast.io import acquire_lock
+from metaplast.runs.journal import Job, Journal, now
+from metaplast.runs.paths import METRICS, SWEEP, SWEEP_LOCK
+from metaplast.runs.status import RunStatus
 from metaplast.system import flush_stdout
 from metaplast.training.signals import terminable
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from filelock import BaseFileLock
 
 SWEEPS = Path("outputs") / "multirun"
 """Where sweeps lie unless hydra.sweep.dir says otherwise (conf/train.yaml)."""
-LOCK = ".sweep.lock"
-"""Not the name that marks the directory of a run, and that a study holds."""
 LOST = "killed without a word"
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 @dataclass
 class _UnderWay:
     journal: Journal
-    lock: "FileLock"
+    lock: "BaseFileLock"
     """Held while the command that runs the sweep lives."""
     numbers: Sequence[int]
     """The jobs known beforehand; none where a sweeper makes them up."""
@@ -88,13 +89,9 @@ def begin(sweep_dir: Path, overrides: Sequence[str], jobs: Sequence[Job], resume
     `jobs` are those known beforehand: none where a sweeper makes them up. Raises UserError where another process has
     the sweep, or where jobs are not those that the journal knows.
     """
-    from filelock import FileLock, Timeout
-
-    lock, journal = FileLock(sweep_dir / LOCK), Journal(sweep_dir)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise UserError(f"{sweep_dir}: another command is running this sweep; wait for it, or end it first") from None
+    lock, journal = acquire_lock(sweep_dir / SWEEP_LOCK), Journal(sweep_dir)
+    if lock is None:
+        raise UserError(f"{sweep_dir}: another command is running this sweep; wait for it, or end it first")
     known = {job.number: job for job in journal.jobs()} if resumed else {}
     for job in jobs:
         before = known.get(job.number)
@@ -143,11 +140,11 @@ def _conclude(stopped: bool = False) -> str | None:
     journal = sweep.journal
     jobs = [job for job in journal.jobs() if sweep.is_concerned_with(job)]
     for index, job in enumerate(jobs):
-        if job.status == "running" and _is_over(journal.sweep_dir / job.directory):
-            jobs[index] = job.over("killed", LOST)
+        if job.status is RunStatus.RUNNING and _is_over(journal.sweep_dir / job.directory):
+            jobs[index] = job.over(RunStatus.KILLED, LOST)
             journal.write(jobs[index])
     began = (journal.sweep_dir / job.directory for job in jobs if job.attempt)
-    if any((run_dir / "metrics.csv").exists() or not stopped for run_dir in began):
+    if any((run_dir / METRICS).exists() or not stopped for run_dir in began):
         _report(journal.sweep_dir)
     return verdict(jobs, "with resume=true the same command" if sweep.numbers else "the same command")
 
@@ -155,14 +152,15 @@ def _conclude(stopped: bool = False) -> str | None:
 def verdict(jobs: Sequence[Job], way_on: str) -> str | None:
     """Say how many jobs did not complete, the first error, and what goes on; None where all did.
 
-    >>> verdict([Job(0, ["m=0"], "0", "m=0", "completed"), Job(1, ["m=1"], "1", "m=1", "failed", "ValueError: no"),
+    >>> verdict([Job(0, ["m=0"], "0", "m=0", RunStatus.COMPLETED),
+    ...          Job(1, ["m=1"], "1", "m=1", RunStatus.FAILED, "ValueError: no"),
     ...          Job(2, ["m=2"], "2", "m=2")], "it")
     '1 of 3 jobs failed and 1 did not start; first job 1 (m=1): ValueError: no; it runs what is missing'
     """
-    left = [job for job in jobs if job.status != "completed"]
+    left = [job for job in jobs if job.status is not RunStatus.COMPLETED]
     if not left:
         return None
-    tried = [job for job in left if job.status != "queued"]
+    tried = [job for job in left if job.status is not RunStatus.QUEUED]
     counts = [f"{len(tried)} of {len(jobs)} jobs failed"] if tried else []
     if len(left) > len(tried):
         counts.append(f"{len(left) - len(tried)}{'' if tried else f' of {len(jobs)} jobs'} did not start")
@@ -172,12 +170,12 @@ def verdict(jobs: Sequence[Job], way_on: str) -> str | None:
 
 def _is_over(run_dir: Path) -> bool:
     """Whether no process holds the directory of a job that did not say how it ended."""
-    from metaplast.runs.directory import occupied
+    from metaplast.runs.directory import lock_run_dir
 
     if not run_dir.is_dir():
         return True
     try:
-        with occupied(run_dir):
+        with lock_run_dir(run_dir):
             return True
     except UserError:
         return False

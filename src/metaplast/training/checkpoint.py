@@ -1,14 +1,9 @@
-"""The states of all random generators as tensors and plain numbers, so that a checkpoint holding them loads safely.
+"""Checkpoints that are either whole or known to be damaged, and the previous generation of each.
 
-A checkpoint as a file that is either whole or known not to be, and the generation before it.
-
-`last.ckpt` is what `torch.save` writes, so plain torch reads it too. Its zip archive ends in a comment, `sha256:` and
-the digest of every byte before: one file carries its own proof, where a digest in a second file could be torn from it
-by a kill between the two renames. `torch.load` alone would not do, it accepts flipped bits in a tensor without a word.
-
-How Lightning saves and loads: through checkpoint files that prove themselves whole, and the generation before.
-
-The state of a run is saved at the end of epochs, under one name: what a resume goes on from.
+`last.ckpt` is an ordinary `torch.save` archive whose zip comment holds `sha256:` and the digest of all bytes before it,
+so plain torch can read it and one file carries its own checksum. (`torch.load` alone accepts flipped bits in a tensor.)
+In order: the states of the random generators, which Lightning does not save; writing and reading; Lightning's plugin
+that uses both; the callback that saves after every few epochs.
 """
 
 import contextlib
@@ -46,7 +41,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put back what :func:`random_state` returned; GPUs beyond those of this machine are left out."""
+    """Restore what :func:`random_state` returned; GPUs that this machine lacks are skipped."""
     random.setstate(state["python"])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
@@ -117,8 +112,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         return _load(path, map_location)
     previous_fault = fault(previous)
     if previous_fault is not None:
-        raise UserError(f"checkpoint: nothing to go on from: {path} {path_fault}, and {previous} {previous_fault}")
-    warnings.warn(f"CHECKPOINT {path} {path_fault}: going on from the one before it, {previous}", stacklevel=2)
+        raise UserError(f"checkpoint: nothing to resume from: {path} {path_fault}, and {previous} {previous_fault}")
+    warnings.warn(f"CHECKPOINT {path} {path_fault}: resuming from the one before it, {previous}", stacklevel=2)
     return _load(previous, map_location)
 
 
@@ -162,7 +157,7 @@ def _save(checkpoint: Mapping[str, Any], file: BinaryIO) -> None:
 
 
 def _seal(file: BinaryIO) -> None:
-    """Make the digest the comment of the zip archive in `file`, and put all of it on the disk."""
+    """Append the digest as the comment of the zip archive in `file`, and flush it to the disk."""
     length = file.seek(-2, os.SEEK_END) + 2
     file.write(struct.pack("<H", _SEAL_LENGTH))  # an archive's last two bytes are the length of its comment, so far 0
     file.seek(0)
@@ -183,7 +178,7 @@ def _sha256(file: BinaryIO, length: int) -> str:
 
 
 def _check_loadable(path: Path) -> None:
-    """Refuse at the first save what would otherwise be found out at the resume. Mapped, so no tensor is read."""
+    """Detect at the first save what would otherwise fail at the resume. Memory-mapped, so no tensor is read."""
     try:
         torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
@@ -286,7 +281,7 @@ def _remove_strays(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the folder's renames on the disk."""
+    """Flush the folder's renames to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""A run that is over, read back to be looked at: its network as it was trained, and the tasks it was trained on."""
+"""Load a finished run: its configuration, its tasks and its trained network."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -9,6 +9,7 @@ from torch import nn
 
 from metaplast.config.instantiate import build
 from metaplast.errors import UserError
+from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT
 from metaplast.runs.untrusted import load_saved_config
 from metaplast.scenarios import Scenario
 from metaplast.training.checkpoint import read_checkpoint
@@ -36,7 +37,7 @@ def load_finished_run(run_dir: Path, data_dir: Path | None = None, trust: Collec
     config.yaml may name. Raises UserError where the directory holds no run, no whole checkpoint, a configuration that
     names anything else, or one that builds another network.
     """
-    path = run_dir / "config.yaml"
+    path = run_dir / CONFIG
     if not path.is_file():
         raise UserError(f"{run_dir}: is not the directory of a run, since it holds no config.yaml")
     try:
@@ -45,7 +46,7 @@ def load_finished_run(run_dir: Path, data_dir: Path | None = None, trust: Collec
         raise UserError(f"{run_dir}: {error}") from error
     if not {"model", "scenario", "strategy"} <= set(config):
         raise UserError(f"{path}: holds no model, scenario and strategy, as the configuration of a run does")
-    state = read_checkpoint(run_dir / "checkpoints" / "last.ckpt")["state_dict"]
+    state = read_checkpoint(run_dir / LAST_CHECKPOINT)["state_dict"]
     if not {"seed", "data_dir"} <= set(config):
         raise UserError(f"{path}: holds no seed and data_dir, as the configuration of a run does")
     whole = build(config.scenario, SCENARIO, seed=config.seed, data_dir=str(data_dir or config.data_dir))

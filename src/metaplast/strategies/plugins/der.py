@@ -1,4 +1,4 @@
-"""Dark Experience Replay: a memory of earlier tasks is rehearsed with the logits that the network gave at the time."""
+"""Dark Experience Replay: stored samples are replayed together with the logits that the network gave for them."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ class DER(SupervisedPlugin):  # type: ignore[misc]
         self._logits: Tensor | None = None  # of the samples from memory that the current batch begins with
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Lay the samples of earlier experiences ready."""
+        """Load the samples of earlier experiences."""
         buffer = self.storage_policy.buffer
         batch_size = self.batch_size_mem or strategy.train_mb_size
         enough = len(buffer) >= batch_size
@@ -78,6 +78,6 @@ class DER(SupervisedPlugin):  # type: ignore[misc]
         return memory_state(self.storage_policy, self.memory)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         load_memory_state(self.storage_policy, self.memory, state)
         self.storage_policy.seen_classes = set(state["buffer"])

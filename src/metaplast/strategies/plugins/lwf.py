@@ -55,7 +55,7 @@ class LwF(LwFPlugin):  # type: ignore[misc]
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         self.lwf.prev_model, self._teacher = None, state["teacher"]
         self.lwf.prev_classes_by_task.update({task: set(classes) for task, classes in state["classes"].items()})
         self.lwf.expcount = state["experiences"]

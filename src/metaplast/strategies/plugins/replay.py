@@ -1,4 +1,4 @@
-"""Experience replay: every batch is trained on together with one from a memory of earlier tasks."""
+"""Experience replay: every batch is trained on together with a batch from a memory of earlier tasks."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from metaplast.strategies.buffers import Memory, check_sizes, columns_of, load_m
 
 
 class Replay(ReplayPlugin):  # type: ignore[misc]
-    """`ReplayPlugin` of Avalanche with its memory, but drawn from as tensors, by which a run can be resumed anywhere.
+    """`ReplayPlugin` of Avalanche with its memory, but drawn from as tensors, so that a run can be resumed anywhere.
 
     Avalanche's loader reads every sample of the task and of the memory by itself and keeps its place in an iterator
     that no checkpoint can hold. Here batches of the task come as they always do, and each is extended by
@@ -30,7 +30,7 @@ class Replay(ReplayPlugin):  # type: ignore[misc]
         """What the current experience rehearses; None in the first."""
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Lay the samples of earlier experiences ready."""
+        """Load the samples of earlier experiences."""
         buffer = self.storage_policy.buffer
         batch_size = self.batch_size_mem or strategy.train_mb_size
         self.memory = Memory(columns_of(buffer, strategy.device), batch_size) if len(buffer) else None
@@ -49,6 +49,6 @@ class Replay(ReplayPlugin):  # type: ignore[misc]
         return memory_state(self.storage_policy, self.memory)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         load_memory_state(self.storage_policy, self.memory, state)
         self.storage_policy._num_exps = len(state["buffer"])

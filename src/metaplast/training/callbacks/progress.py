@@ -1,4 +1,4 @@
-"""Progress over the whole stream: one bar on a terminal, one plain line an epoch elsewhere.
+"""Progress over the whole stream: a bar on a terminal, one line per epoch elsewhere.
 
 ━━━━━━━━━━━ task 2/5 · epoch 3/5 · 41,200 images/s · seen 93.1 % · 0:00:41 left
 """
@@ -64,7 +64,7 @@ class Progress(pl.Callback):
         """Take note of a measured epoch, of which `epoch`, `train_loss` and `average_accuracy_seen` are shown."""
         self._row = row
 
-    def after_task(self, task: int, R: Tensor) -> None:
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
         """Nothing: what is shown comes with the row."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

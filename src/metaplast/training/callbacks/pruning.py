@@ -1,4 +1,4 @@
-"""Ending a run after a task, where somebody who compares runs sees no hope for it."""
+"""Stop a run after a task when a search finds it hopeless."""
 
 from collections.abc import Callable
 from typing import cast
@@ -25,6 +25,6 @@ class Pruning(pl.Callback):
         if trainer.sanity_checking or not learner.schedule.ends_task(trainer.current_epoch):
             return
         task = learner.task
-        hopeless = self.is_hopeless(task, float(learner.matrix.compute()[task, : task + 1].mean()))
+        hopeless = self.is_hopeless(task, float(learner.matrix.compute()[task, : task + 1].nanmean()))
         if hopeless and task < learner.schedule.n_tasks - 1:
             self.pruned = trainer.should_stop = True

@@ -1,4 +1,4 @@
-"""Fewer threads while other processes use the cores."""
+"""Use fewer threads while other processes use the cores."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -23,7 +23,7 @@ class SharedCores(pl.Callback):
     Threads meet some thirty times a step. One that has to wait for a core keeps the others waiting, which spin and so
     keep the core from whoever could use it: two trainings with two threads each on the same two cores stand nearly
     still, with one thread each both run at full speed. What a binary network of linear layers computes does not depend
-    on the number of threads (`metaplast.nn.one_thread`); other networks add up in another order.
+    on the number of threads (`metaplast.nn._deterministic`); other networks add up in another order.
 
     Args:
         threads: as many as it may use when alone.

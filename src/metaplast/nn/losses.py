@@ -18,7 +18,7 @@ class TaskCrossEntropy(nn.CrossEntropyLoss):
             that could be right: its loss is NaN.
 
     Raises:
-        ValueError: if a class is in two tasks, or is none of the K.
+        ValueError: if a class is in two tasks, or is none of the K; in a call, as of :meth:`mask`.
 
     Source: van de Ven and Tolias 2019 (arXiv 1904.07734).
 
@@ -38,13 +38,31 @@ class TaskCrossEntropy(nn.CrossEntropyLoss):
             raise ValueError(f"classes_of_task: expected classes from 0 to {n_classes - 1}, each once, got {listed}")
         allowed = torch.zeros(n_classes, n_classes, dtype=torch.bool)
         for classes in map(list, classes_of_task):
-            allowed[torch.tensor(classes).unsqueeze(1), classes] = True
+            allowed[torch.tensor(classes, dtype=torch.long).unsqueeze(1), classes] = True
         self.register_buffer("allowed", allowed, persistent=False)
 
     def mask(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Logits (N, K) with -inf for every class outside the task of the label (N,)."""
-        return logits.masked_fill(~self.allowed[labels], -torch.inf)
+        """Logits (N, K) with -inf for every class outside the task of the label (N,).
+
+        Raises:
+            ValueError: shapes or types do not fit or, on a CPU, a label is not from 0 to K-1.
+        """
+        n_classes = len(self.allowed)
+        if logits.dim() != 2 or logits.shape[1] != n_classes or labels.shape != logits.shape[:1]:
+            raise ValueError(
+                f"logits.shape={tuple(logits.shape)}, labels.shape={tuple(labels.shape)}: "
+                f"expected (N, {n_classes}) and (N,)"
+            )
+        if labels.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"labels.dtype={labels.dtype}: expected torch.int64 or torch.int32")
+        try:
+            allowed = self.allowed.index_select(0, labels)  # which, unlike an index, does not count -1 from the end
+        except IndexError as error:
+            raise ValueError(
+                f"labels={sorted({*labels.tolist()})}: expected classes from 0 to {n_classes - 1}"
+            ) from error
+        return logits.masked_fill(~allowed, -torch.inf)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy of logits (N, K) and labels (N,) among the classes of each sample's task."""
-        return super().forward(self.mask(logits, labels), labels)
+        return super().forward(self.mask(logits, labels), labels.long())

@@ -50,22 +50,35 @@ def set_population_statistics(network: nn.Module, batches: Callable[[], Iterable
     `batches()` gives the inputs of the network, (N, …) each, anew at every call; the size of a batch does not matter.
     Layers have to be registered in the order in which the forward pass meets them. Cost: for L normalizations, the
     data run through about half the network L times. Networks without such layers are left alone.
+
+    Raises:
+        ValueError: a call of `batches` gives nothing, as one does that returns the same iterator twice.
     """
     layers = [m for m in network.modules() if isinstance(m, BatchNorm) and m.test_statistics == "population"]
-    training = network.training
+    modes = {module: module.training for module in network.modules()}
     network.eval()
-    for layer in layers:
-        moments = _Moments()
-        hook = layer.register_forward_pre_hook(moments)
-        try:
-            for x in batches():
-                try:
-                    network(x)
-                except _Reached:
-                    continue
-        finally:
-            hook.remove()
-        if moments.count:
-            layer.mean.copy_(moments.mean)  # type: ignore[arg-type]
-            layer.var.copy_(moments.square / moments.count)  # type: ignore[arg-type]
-    network.train(training)
+    try:
+        for layer in layers:
+            _set_statistics(layer, network, batches)
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def _set_statistics(layer: BatchNorm, network: nn.Module, batches: Callable[[], Iterable[Tensor]]) -> None:
+    moments, n_batches = _Moments(), 0
+    hook = layer.register_forward_pre_hook(moments)
+    try:
+        for x in batches():
+            n_batches += 1
+            try:
+                network(x)
+            except _Reached:
+                continue
+    finally:
+        hook.remove()
+    if not n_batches:
+        raise ValueError("batches: expected a function that gives all batches at every call, got none from one call")
+    if moments.count:
+        layer.mean.copy_(moments.mean)  # type: ignore[arg-type]
+        layer.var.copy_(moments.square / moments.count)  # type: ignore[arg-type]

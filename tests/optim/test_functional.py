@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metaplast.optim.consolidation import CONSOLIDATIONS
+from metaplast.optim.functional import CONSOLIDATIONS
 
 metaplasticities = st.floats(0, 10)
 

@@ -65,3 +65,28 @@ def test_a_checkpoint_is_the_same_with_and_without_it() -> None:
 def test_classes_in_two_tasks_and_classes_that_are_none_are_refused(parts: Tasks) -> None:
     with pytest.raises(ValueError, match="classes_of_task: expected classes from 0 to 3, each once, got "):
         TaskCrossEntropy(4, parts)
+
+
+@pytest.mark.parametrize("label", [-1, -100, 4, 1000])
+def test_a_label_that_is_no_class_is_refused(label: int) -> None:
+    loss, logits = TaskCrossEntropy(4, [[0, 1], [2, 3]]), torch.zeros(2, 4)
+    for call in (loss, loss.mask):
+        with pytest.raises(ValueError, match=r"labels=\[.*\]: expected classes from 0 to 3"):
+            call(logits, torch.tensor([0, label]))
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [((2, 3), (2,)), ((2, 5), (2,)), ((2, 1), (2,)), ((4,), ()), ((2, 4), (3,)), ((2, 4), (2, 1)), ((2, 4, 1), (2,))],
+)
+def test_shapes_that_do_not_fit_are_refused(logits: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"logits\.shape=.*, labels\.shape=.*: expected \(N, 4\) and \(N,\)"):
+        TaskCrossEntropy(4, [[0, 1], [2, 3]])(torch.zeros(logits), torch.zeros(labels, dtype=torch.long))
+
+
+def test_labels_of_another_integer_type_are_taken_and_others_refused() -> None:
+    loss, logits = TaskCrossEntropy(4, [[0, 1], [2, 3]]), torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    assert loss(logits, torch.tensor([2], dtype=torch.int32)) == loss(logits, torch.tensor([2]))
+    for dtype in (torch.float32, torch.bool, torch.uint8):
+        with pytest.raises(ValueError, match=r"labels\.dtype=torch\..*: expected torch\.int64"):
+            loss(logits, torch.tensor([1], dtype=dtype))

@@ -1,0 +1,159 @@
+"""What the metaplastic optimizers share: checked hyperparameters, and a state that is only loaded where it fits."""
+
+from collections.abc import Callable, Iterable, Mapping
+from math import isfinite
+from numbers import Real
+from typing import Any, ClassVar, NamedTuple, cast
+
+import torch
+from torch import Tensor
+
+from metaplast.optim.functional import CONSOLIDATIONS, Consolidation
+
+
+class Range(NamedTuple):
+    """The values that a hyperparameter may have."""
+
+    description: str
+    contains: Callable[[Any], bool]
+
+    def check(self, name: str, value: object) -> None:
+        """Raise ValueError where `value` is not in the range."""
+        if not self.contains(value):
+            raise ValueError(f"{name}={value!r}: expected {self.description}")
+
+
+def number(description: str, fits: Callable[[float], bool]) -> Range:
+    """Return the range of the finite numbers for which `fits` holds."""
+
+    def contains(value: Any) -> bool:
+        return not isinstance(value, bool) and isinstance(value, Real) and isfinite(value) and fits(float(value))
+
+    return Range(description, contains)
+
+
+POSITIVE = number("a finite number > 0", lambda value: value > 0)
+NOT_NEGATIVE = number("a finite number >= 0", lambda value: value >= 0)
+DECAY = number("a number in [0, 1)", lambda value: 0 <= value < 1)
+CONSOLIDATION = Range(
+    f"one of {', '.join(CONSOLIDATIONS)}", lambda value: isinstance(value, str) and value in CONSOLIDATIONS
+)
+
+
+class MetaplasticOptimizer(torch.optim.Optimizer):
+    """Base of the metaplastic optimizers; a subclass names its hyperparameters and its state, and steps a group.
+
+    Every hyperparameter, `consolidation` too, may differ by group and is part of the state dict.
+    """
+
+    RANGES: ClassVar[Mapping[str, Range]]
+    """By the name of a hyperparameter, its values."""
+    STATE_TENSORS: ClassVar[tuple[str, ...]]
+    """What is kept for each parameter, in its shape."""
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        for name, allowed in self.RANGES.items():
+            allowed.check(name, defaults[name])
+        super().__init__(params, defaults)
+
+    @property
+    def consolidation(self) -> Consolidation:
+        """The consolidation function of groups that name none of their own."""
+        return cast(Consolidation, self.defaults["consolidation"])
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters.
+
+        Raises:
+            ValueError: a hyperparameter of the group is out of its range, or a parameter is no real floating-point one.
+        """
+        for name, allowed in self.RANGES.items():
+            allowed.check(name, param_group.get(name, self.defaults[name]))
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for name in self.RANGES:
+            group[name] = _plain(group[name])
+        for parameter in group["params"]:
+            if not parameter.dtype.is_floating_point:
+                self.param_groups.pop()
+                raise ValueError(f"params: expected real floating-point tensors, got {parameter.dtype}")
+
+    def reset_state(self) -> None:
+        """Forget what was gathered over steps, as if none had been taken; the weights stay."""
+        self.state.clear()
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step on every parameter that has a gradient, and return what `closure` returns, if given.
+
+        Raises:
+            ValueError: a gradient is sparse.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._step_groups()
+        return loss
+
+    def _step_groups(self) -> None:
+        raise NotImplementedError
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what was copied, unpickled or loaded; states of earlier releases name no consolidation."""
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group.setdefault("consolidation", self.defaults["consolidation"])
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state that :meth:`state_dict` of the same optimizer gave.
+
+        Raises:
+            ValueError: the state is of another optimizer or consolidation function, or of parameters of other shapes.
+        """
+        saved_groups: list[dict[str, Any]] = state_dict["param_groups"]
+        for saved in saved_groups:
+            missing = [name for name in self.RANGES if name not in saved and name != "consolidation"]
+            if missing:
+                raise ValueError(
+                    f"state_dict: expected the state of a {type(self).__name__}, got one without {', '.join(missing)}"
+                )
+        sizes, saved_sizes = (
+            [len(group["params"]) for group in groups] for groups in (self.param_groups, saved_groups)
+        )
+        alike = sizes == saved_sizes  # else torch says that they differ
+        for group, saved in zip(self.param_groups, saved_groups, strict=True) if alike else ():
+            name = saved.get("consolidation", group["consolidation"])
+            if name != group["consolidation"]:
+                raise ValueError(
+                    f"state_dict: expected consolidation={group['consolidation']!r} as of this optimizer, got {name!r}"
+                )
+            for parameter, key in zip(group["params"], saved["params"], strict=True):
+                self._check_state(parameter, state_dict["state"].get(key))
+        super().load_state_dict(state_dict)
+
+    def _check_state(self, parameter: Tensor, state: Mapping[str, Any] | None) -> None:
+        """Raise ValueError where a saved `state` is none of such a parameter; None: it has taken no step yet."""
+        if state is None:
+            return
+        shapes = {name: tuple(value.shape) for name, value in state.items() if name in self.STATE_TENSORS}
+        expected = dict.fromkeys(self.STATE_TENSORS, tuple(parameter.shape))
+        if shapes != expected:
+            raise ValueError(f"state_dict: expected {expected} for a parameter, got {shapes or [*state]}")
+
+
+def _plain(value: Any) -> Any:
+    """The hyperparameter without NumPy's types, in which it would round otherwise and not be loaded from a state."""
+    if isinstance(value, int) or type(value) is float:
+        return value
+    if isinstance(value, Real):
+        return float(value)
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+def dense_gradient(parameter: Tensor) -> Tensor:
+    """The gradient of `parameter`, which has one; raises ValueError if it is sparse."""
+    assert parameter.grad is not None, "by the caller"
+    if parameter.grad.layout != torch.strided:
+        raise ValueError(f"gradient.layout={parameter.grad.layout}: expected torch.strided, got a sparse gradient")
+    return parameter.grad
