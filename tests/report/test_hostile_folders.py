@@ -44,6 +44,8 @@ SUMMARIES: dict[str, Any] = {
     "seconds": {"train_seconds": {}},
     "baseline": {"accuracy_before_training": [["x"]]},
     "strategy": {"strategy": {"a": 1}},
+    "labels": {"wandb": {"name": "x", "run_id": "y"}},
+    "labels of another kind": {"wandb": {"name": "x", "tags": [1]}},
 }
 """By what is wrong with it: a summary.json as a text, or entries of one that is completed."""
 
@@ -151,15 +153,12 @@ def test_a_lock_that_is_a_link_or_a_pipe_is_refused_in_a_line(tmp_path: Path) ->
     run.mkdir()
     precious.write_text("mine")
     (run / ".lock").symlink_to(precious)
-    with (
-        pytest.raises(UserError, match=r"run: cannot be is_locked: \.lock is a symbolic link out of"),
-        lock_run_dir(run),
-    ):
+    with pytest.raises(UserError, match=r"run: cannot be locked: \.lock is a symbolic link out of"), lock_run_dir(run):
         pass
     assert not is_locked(run)
     assert precious.read_text() == "mine"
     (run / ".lock").unlink()
     os.mkfifo(run / ".lock")
-    with pytest.raises(UserError, match=r"run: cannot be is_locked: \.lock is no regular file"), lock_run_dir(run):
+    with pytest.raises(UserError, match=r"run: cannot be locked: \.lock is no regular file"), lock_run_dir(run):
         pass
     assert not is_locked(run)

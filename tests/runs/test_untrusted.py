@@ -36,7 +36,7 @@ FOREIGN = """
     operator.methodcaller operator.attrgetter metaplast.data.sources._run metaplast.io.write_text
     metaplast.nn.networks metaplast.sweep.process.in_warm_fork metaplast.training.checkpoint.write_checkpoint
     metaplast.cli.main.command metaplast.scenarios metaplast.scenarios.permuted_mnist.__globals__
-    metaplast.scenarios.Scenario.from_tensors metaplast.nn.networks.torch.load metaplast.nn.networks.bnn.__call__
+    metaplast.scenarios.Scenario.from_tensors metaplast.nn.models.torch.load metaplast.nn.models.bnn.__call__
     metaplast.optim.MetaplasticAdam.load_state_dict metaplast.strategies.plugins.replay.Replay.x
     metaplast.strategies.plugins.si.os.system avalanche.logging.CSVLogger
 """.split()  # noqa: SIM905
@@ -79,7 +79,7 @@ def test_no_foreign_name_is_accepted_anywhere(target: str, load: Callable[..., A
     for place in PLACES:
         assert f"_target_={target}: expected a {place} of metaplast" in refused(load, at(place, target))
     for nested in (
-        {"model": {"_target_": "metaplast.nn.networks.bnn", "hidden": {"_target_": target}}},
+        {"model": {"_target_": "metaplast.nn.models.bnn", "hidden": {"_target_": target}}},
         {"scenario": {"_target_": "metaplast.scenarios.sequence", "order": [{"_target_": target}]}},
         {"strategy": {"_target_": target}},
         {"strategy": {"plugins": {"0": {"deeper": {"_target_": target}}}}},
@@ -155,7 +155,7 @@ def test_a_target_is_a_name(target: Any, load: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("key", ["_args_", "_partial_", "_recursive_", "_convert_", "_mode_"])
 def test_instructions_to_hydra_are_refused_but_in_what_is_trusted(key: str, load: Callable[..., Any]) -> None:
-    section = {"_target_": "metaplast.nn.networks.bnn", key: [1]}
+    section = {"_target_": "metaplast.nn.models.bnn", key: [1]}
     assert f"model.{key}" in refused(load, {"model": section})
     mine = {"model": {"_target_": "my.net", key: [1]}}
     assert load(mine, "my.net") == mine

@@ -23,7 +23,7 @@ from metaplast.report.report import write_result_files
 from metaplast.runs.directory import check_not_finished
 from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, METRICS
 from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import description, plain, read_summary, versions, write_summary
+from metaplast.runs.summary import description, is_labels, plain, read_summary, versions, write_summary
 from metaplast.runs.tables import read_metrics
 from metaplast.search.sweeper import search_trial
 from metaplast.training.callbacks.alternate_statistics import OtherStatistics
@@ -60,7 +60,8 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     summary = {**description(config), "status": RunStatus.RUNNING, "run_dir": str(run_dir)}
     before = read_summary(run_dir) if config.resume is not None else {}
     summary |= {"overrides": _overrides(before), "versions": versions()}
-    summary["wandb"] = before.get("wandb") or job_naming(summary)  # a resumed run is called what it was
+    naming = before.get("wandb")
+    summary["wandb"] = naming if is_labels(naming) else job_naming(summary)  # a resumed run is called what it was
     write_summary(run_dir, summary)
     recording = NullLogger()
     try:
@@ -90,7 +91,9 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
 def _overrides(before: dict[str, Any]) -> list[str]:
     """The overrides that the run was first started with; none where that was done from Python."""
     given = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    return [override for override in before.get("overrides", given) if override_key(override) not in TYPED_NOW]
+    return [
+        override for override in map(str, before.get("overrides", given)) if override_key(override) not in TYPED_NOW
+    ]
 
 
 def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NullLogger) -> dict[str, Any]:

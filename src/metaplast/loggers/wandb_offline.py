@@ -49,6 +49,7 @@ def read_records(source: Path) -> list[Record]:
     Raises:
         UserError: if the file cannot be read or is no .wandb file.
     """
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from wandb.proto import wandb_internal_pb2 as messages
 
     try:
@@ -60,7 +61,7 @@ def read_records(source: Path) -> list[Record]:
     parse = messages.Record.FromString  # type: ignore[attr-defined]  # made while it is imported
     try:
         return [parse(message) for message in _messages(log)]
-    except ValueError as error:  # protobuf's own errors among them
+    except (ValueError, DecodeError) as error:
         raise UserError(f"W&B: {source} cannot be read: {error}") from error
 
 

@@ -17,7 +17,7 @@ from metaplast.runs.journal import Job, Journal
 from metaplast.runs.old_keys import OLD_KEYS, OLD_TARGETS, translate_old_keys
 from metaplast.runs.paths import CONFIG, LOCK, SUMMARY, SWEEP
 from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import SUMMARY_BYTES, check_format
+from metaplast.runs.summary import SUMMARY_BYTES, check_format, is_labels
 from metaplast.runs.untrusted import read_config_text
 
 Value = str | int | float | bool | None
@@ -233,7 +233,8 @@ _FORMS: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(
         (*_SCORES, "forward_transfer", "train_seconds", "samples_per_second", "n_tasks", "seed"), _is_number
     ),
-    **dict.fromkeys(("versions", "wandb"), lambda value: isinstance(value, dict)),
+    "versions": lambda value: isinstance(value, dict),
+    "wandb": is_labels,
     "overrides": lambda value: isinstance(value, list) and all(isinstance(part, str) for part in value),
     "accuracy_matrix": _is_matrix,
     "accuracy_before_training": lambda value: (

@@ -99,6 +99,22 @@ def check_format(run_dir: Path, summary: Mapping[str, Any]) -> None:
         raise UserError(f"format={found}: expected {known} in {run_dir / SUMMARY}, got that of another version")
 
 
+def is_labels(value: Any) -> bool:
+    """Whether a value is what a summary keeps of how W&B shows the run: name, tags, group and notes, and no more.
+
+    >>> is_labels({"name": "meta", "tags": ["a"], "group": None}), is_labels({"name": "meta", "run_id": "x"})
+    (True, False)
+    """
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and value.keys() <= {"name", "tags", "group", "notes"}
+        and all(value.get(key) is None or isinstance(value[key], str) for key in ("group", "notes"))
+        and isinstance(tags := value.get("tags", []), list)
+        and all(isinstance(tag, str) for tag in tags)
+    )
+
+
 def plain(value: Any) -> Any:
     """A value of a configuration as a plain list, dictionary or number."""
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
