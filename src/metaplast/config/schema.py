@@ -148,7 +148,19 @@ NORMALIZATION = {
     "test_statistics": one_of("population", "running", "batch"),
 }
 
-ACTIVATION = one_of("sign", "gate", "kwta")
+HIDDEN_UNITS = {
+    "activation": one_of("sign", "gate", "kwta"),
+    "gate_threshold": NOT_NEGATIVE,
+    "gate_window": Rule(
+        "a list of two numbers, 0 <= lower < upper",
+        lambda value: (
+            isinstance(value, list)
+            and len(value) == 2
+            and all(map(NOT_NEGATIVE.accepts, value))
+            and value[0] < value[1]
+        ),
+    ),
+}
 
 SPLIT = {"n_tasks": integer(1, 10), "incremental": one_of("class", "task")}
 
@@ -192,14 +204,14 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
         **FEATURES,
     },
     "metaplast.scenarios.cifar100_features": {"n_tasks": integer(1, 100), **FEATURES},
-    "metaplast.nn.models.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, "activation": ACTIVATION, **NORMALIZATION},
+    "metaplast.nn.models.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, **HIDDEN_UNITS, **NORMALIZATION},
     "metaplast.nn.models.mlp": {"hidden": WIDTHS, "init_width": either(POSITIVE, NULL), **NORMALIZATION},
     "metaplast.nn.models.bcnn": {
         "channels": WIDTHS,
         "kernel_size": integer(1),
         "padding": integer(0),
         "init_width": POSITIVE,
-        "activation": ACTIVATION,
+        **HIDDEN_UNITS,
         **NORMALIZATION,
     },
     "metaplast.nn.models.vgg": {
@@ -207,7 +219,7 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
         "hidden": WIDTHS,
         "dropout": number(">= 0 and < 1", lambda share: 0 <= share < 1),
         "init_width": either(POSITIVE, NULL),
-        "activation": ACTIVATION,
+        **HIDDEN_UNITS,
         **NORMALIZATION,
     },
     "metaplast.optim.MetaplasticAdam": {
