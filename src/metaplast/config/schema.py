@@ -227,6 +227,7 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
         "betas": list_of(number("", lambda beta: 0 <= beta < 1), "a list of two numbers >= 0 and < 1", length=2),
         "eps": POSITIVE,
         "weight_decay": NOT_NEGATIVE,
+        "decoupled_weight_decay": number(">= 0 and < 1", lambda decay: 0 <= decay < 1),
         "consolidation": CONSOLIDATION,
         "compiled": one_of("auto", True, False),
     },
@@ -234,6 +235,7 @@ TARGETS: Mapping[str, Mapping[str, Rule]] = {
         "lr": POSITIVE,
         "momentum": number(">= 0 and < 1", lambda momentum: 0 <= momentum < 1),
         "weight_decay": NOT_NEGATIVE,
+        "decoupled_weight_decay": number(">= 0 and < 1", lambda decay: 0 <= decay < 1),
         "consolidation": CONSOLIDATION,
     },
 }
