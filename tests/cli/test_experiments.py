@@ -48,6 +48,7 @@ TINY = {
     "stream_cifar10": ["scenario=stream_digits", "model.channels=[4,4]", "model.hidden=[16]", "scenario.n_parts=1,3"],
     "stream_fmnist": ["scenario=stream_digits", "scenario.n_parts=1,3"],
     "table1": [*DIGITS, "++strategy.n_samples=50"],
+    "unassisted": DIGITS,
     "width": [*DIGITS, "model.hidden=[16],[32]"],
 }
 """What makes each a matter of seconds, on data that need no files; hidden layers are of 16 units besides."""
@@ -114,6 +115,22 @@ def test_the_papers_size_is_the_papers_settings(experiment: str, composed: Compo
         assert values(arm, "model.test_statistics", "model.norm_affine", "eval_batch_size") == ["batch", False, 100]
     layers = [values(arm, "model.channels" if "channels" in arm.model else "model.hidden")[0] for arm in found]
     assert [width for i, width in enumerate(layers) if width not in layers[:i]] == widths
+
+
+def test_unassisted_composes_to_ten_tasks_of_which_nothing_is_told(composed: Compose) -> None:
+    config = composed("experiment=unassisted")
+    check(config)
+    told = values(config, "model.norm", "model.norm_affine", "model.norm_per_task", "strategy.reset_optimizer")
+    assert told == ["layer", False, False, False]
+    assert values(config, "model.activation", "model.hidden", "strategy.name", "m") == ["gate", [512, 512], "meta", 2.0]
+    assert values(config, "scenario.name", "scenario.n_tasks", "epochs_per_task") == ["pmnist", 10, 2]
+    assert values(composed("experiment=unassisted", "strategy=finetune"), "m") == [None]
+
+
+def test_a_run_of_unassisted_says_that_neither_label_nor_boundary_was_used(composed: Compose, workplace: Path) -> None:
+    config = composed("experiment=unassisted", *SMALL, *TINY["unassisted"], "model.hidden=[16]")
+    summary = run(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), workplace / "run")
+    assert (summary["task_boundary_used"], summary["task_label_used"]) == (False, False)
 
 
 def sweep(experiment: str, start: Callable[..., Any], workplace: Path, *overrides: str) -> Path:

@@ -143,7 +143,7 @@ def test_a_value_keeps_its_bits_with_the_gradient_of_another() -> None:
         (lambda: GateActivation(threshold=math.nan), "threshold=nan"),
         (lambda: GateActivation(threshold="1"), "threshold='1'"),  # type: ignore[arg-type]
         (lambda: GateActivation(window=(1.0, 0.5)), r"window=\(1.0, 0.5\): expected two finite numbers"),
-        (lambda: GateActivation(window=(0.5,)), r"window=\(0.5,\)"),  # type: ignore[arg-type]
+        (lambda: GateActivation(window=(0.5,)), r"window=\(0.5,\)"),
         (lambda: KWTA(0.0), "share=0.0: expected a number > 0 and <= 1"),
         (lambda: KWTA(1.5), "share=1.5"),
         (lambda: KWTA()(torch.zeros(3)), r"input.shape=\(3,\): expected \(N, \*\) with at least one unit"),

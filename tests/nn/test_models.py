@@ -11,6 +11,7 @@ from metaplast.nn import (
     BinaryConv2d,
     BinaryLinear,
     FixedScale,
+    GateActivation,
     bcnn,
     bnn,
     hidden_weights,
@@ -18,6 +19,20 @@ from metaplast.nn import (
     set_population_statistics,
     vgg,
 )
+
+
+@pytest.mark.parametrize(("make", "n_gates"), [(bnn, 2), (bcnn, 3), (vgg, 8)])
+def test_every_gate_of_a_binary_network_has_the_threshold_and_the_window_asked_for(make, n_gates) -> None:  # type: ignore[no-untyped-def]
+    network = make((1, 32, 32), 3, activation="gate", gate_threshold=0.8, gate_window=[0.2, 1.1])
+    gates = [(m.threshold, m.window) for m in network.modules() if isinstance(m, GateActivation)]
+    assert gates == n_gates * [(0.8, (0.2, 1.1))]
+
+
+def test_a_gate_that_cannot_be_is_refused_by_the_name_of_its_setting() -> None:
+    with pytest.raises(UserError, match=r"^model\.gate_threshold=-1: expected a finite number >= 0"):
+        bnn((1, 4, 4), 3, activation="gate", gate_threshold=-1)
+    with pytest.raises(UserError, match=r"^model\.gate_window=.*expected two finite numbers"):
+        bnn((1, 4, 4), 3, activation="gate", gate_window=[1, 0.5])
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "none"])

@@ -129,6 +129,45 @@ def test_a_larger_m_never_moves_a_shrinking_weight_further(
 
 
 @every_case
+@pytest.mark.parametrize("m", [0.0, 1.3])
+def test_decoupled_decay_shrinks_hidden_weights_and_no_others_before_each_step(case: Case, m: float) -> None:
+    decaying = case.make(parameters(), m=m, decoupled_weight_decay=0.01, **case.settings)
+    by_hand = case.make(parameters(), m=m, **case.settings)
+    for step in range(4):
+        for parameter in by_hand.param_groups[0]["params"][:2]:  # the third is a vector
+            parameter.data.mul_(1 - 0.01)
+        take_steps(decaying, step, step + 1)
+        take_steps(by_hand, step, step + 1)
+    assert same(decaying, by_hand)
+
+
+@every_case
+def test_without_decoupled_decay_the_bits_are_those_of_an_optimizer_that_never_heard_of_it(case: Case) -> None:
+    optimizer, silent = (case.make(parameters(), m=1.3, **case.settings) for _ in range(2))
+    state = silent.state_dict()
+    del state["param_groups"][0]["decoupled_weight_decay"]  # as of an earlier release
+    silent.load_state_dict(state)
+    assert silent.param_groups[0]["decoupled_weight_decay"] == 0
+    for each in (optimizer, silent):
+        take_steps(each, 0, 4)
+    assert same(optimizer, silent)
+
+
+@every_class
+def test_decay_in_the_gradient_leaves_a_settled_weight_and_decoupled_decay_loosens_it(make: Any) -> None:
+    left = []
+    for decay in ("weight_decay", "decoupled_weight_decay"):
+        weight = nn.Parameter(torch.tensor([[4.0, -4.0]]))
+        optimizer = make([weight], lr=0.005, m=4.0, **{decay: 1e-3})
+        for _ in range(1000):
+            weight.grad = torch.zeros(1, 2)
+            optimizer.step()
+        left.append(weight.detach().abs())
+    torch.testing.assert_close(left[0], torch.full((1, 2), 4.0), atol=1e-3, rtol=0)
+    torch.testing.assert_close(left[1], torch.full((1, 2), 4 * 0.999**1000), atol=1e-3, rtol=0)
+
+
+@every_case
 def test_a_state_that_was_saved_and_loaded_steps_on_with_the_same_bits(case: Case) -> None:
     whole = case.make(parameters(), m=1.3, **case.settings)
     take_steps(whole, 0, 6)
@@ -291,6 +330,13 @@ def test_what_is_no_number_in_range_is_refused_by_name(make: Any, name: str, val
     for build in builds:
         with pytest.raises(ValueError, match=rf"{name}=.*: expected a finite number >"):
             build()
+
+
+@pytest.mark.parametrize("value", [*NUMBERS, 1.0], ids=repr)
+@every_class
+def test_a_decoupled_decay_that_is_no_share_is_refused(make: Any, value: object) -> None:
+    with pytest.raises(ValueError, match=r"decoupled_weight_decay=.*: expected a number in \[0, 1\)"):
+        make(parameters(), decoupled_weight_decay=value)
 
 
 @pytest.mark.parametrize("value", ["linear", None, ["tanh"], 1], ids=repr)

@@ -19,12 +19,20 @@ numbers = st.floats(-3, 3, width=32)
 metaplasticities = st.floats(0, 10)
 
 
-def literal_adam(weights: list[float], gradients: list[list[float]], m: float, lr: float, decay: float) -> list[float]:
+def literal_adam(
+    weights: list[float],
+    gradients: list[list[float]],
+    m: float,
+    lr: float,
+    decay: float,
+    decoupled: float = 0.0,
+) -> list[float]:
     """The reference's step, one scalar at a time."""
     result = []
     for i, start in enumerate(weights):
         w, mu, v = start, 0.0, 0.0
         for t, row in enumerate(gradients, start=1):
+            w -= decoupled * w
             g = row[i] + decay * w
             mu = 0.9 * mu + 0.1 * g
             v = 0.999 * v + 0.001 * g * g
@@ -53,8 +61,11 @@ def run(weight: Tensor, gradients: Tensor, **settings: object) -> Tensor:
         )
     ),
     metaplasticities,
+    st.sampled_from([0.0, 0.05]),
 )
-def test_the_step_is_the_papers_in_plain_loops(case: tuple[list[float], list[list[float]]], m: float) -> None:
+def test_the_step_is_the_papers_in_plain_loops(
+    case: tuple[list[float], list[list[float]]], m: float, decoupled: float
+) -> None:
     weights, gradients = case
     ours = run(
         torch.tensor([weights], dtype=torch.float64),
@@ -62,10 +73,10 @@ def test_the_step_is_the_papers_in_plain_loops(case: tuple[list[float], list[lis
         m=m,
         lr=0.01,
         weight_decay=0.1,
+        decoupled_weight_decay=decoupled,
     )
-    assert torch.allclose(
-        ours[0], torch.tensor(literal_adam(weights, gradients, m, 0.01, 0.1), dtype=torch.float64), atol=1e-9
-    )
+    literal = literal_adam(weights, gradients, m, 0.01, 0.1, decoupled)
+    assert torch.allclose(ours[0], torch.tensor(literal, dtype=torch.float64), atol=1e-9)
 
 
 @given(st.lists(numbers, min_size=2, max_size=5), st.lists(numbers, min_size=2, max_size=2))

@@ -185,10 +185,28 @@ SETTINGS: Mapping[str, Setting] = {
 """Every setting that does not belong to a `_target_`, by its key."""
 
 _INIT_BOUND = "Initial hidden weights are uniform in [-x, x]"
-_ACTIVATION = Setting(
-    one_of("sign", "gate", "kwta"),
-    "Hidden activation: -1 or 1; 1 far from 0, else 0; or 1 for the largest tenth of a layer, else 0.",
-)
+HIDDEN_UNITS: Mapping[str, Setting] = {
+    "activation": Setting(
+        one_of("sign", "gate", "kwta"),
+        "Hidden activation: -1 or 1; 1 far from 0, else 0; or 1 for the largest tenth of a layer, else 0.",
+    ),
+    "gate_threshold": Setting(
+        NOT_NEGATIVE, "With activation=gate, a unit is 1 where its input is farther from 0 than this."
+    ),
+    "gate_window": Setting(
+        Constraint(
+            "a list of two numbers, 0 <= lower < upper",
+            lambda value: (
+                isinstance(value, list)
+                and len(value) == 2
+                and all(map(NOT_NEGATIVE.is_valid, value))
+                and value[0] < value[1]
+            ),
+            {"type": "array", "items": NOT_NEGATIVE.json, "minItems": 2, "maxItems": 2},
+        ),
+        "With activation=gate, gradients pass where the distance from 0 lies between these two.",
+    ),
+}
 NORMALIZATION: Mapping[str, Setting] = {
     "norm": Setting(one_of("batch", "layer", "none"), "Normalization after each layer."),
     "norm_affine": Setting(BOOLEAN, "Learns a scale (gamma) and a shift (beta)."),
@@ -222,6 +240,10 @@ FEATURES: Mapping[str, Setting] = {
 }
 _LR = Setting(POSITIVE, "Learning rate.")
 _WEIGHT_DECAY = Setting(NOT_NEGATIVE, "Decay of the weights, added to the gradient.")
+_DECOUPLED_DECAY = Setting(
+    number(">= 0 and < 1", lambda decay: 0 <= decay < 1, minimum=0, exclusiveMaximum=1),
+    "Fraction of each hidden weight that a step takes away, whatever f_meta is.",
+)
 _CONSOLIDATION = Setting(
     one_of("tanh", "exponential"), "Factor of a shrinking step: 1 - tanh^2(m |W^h|), or e^(-m |W^h|)."
 )
@@ -292,7 +314,7 @@ TARGETS: Mapping[str, Mapping[str, Setting]] = {
     "metaplast.nn.models.bnn": {
         "hidden": Setting(WIDTHS, "Widths of the hidden layers."),
         "init_bound": Setting(POSITIVE, f"{_INIT_BOUND}."),
-        "activation": _ACTIVATION,
+        **HIDDEN_UNITS,
         **NORMALIZATION,
     },
     "metaplast.nn.models.mlp": {
@@ -305,7 +327,7 @@ TARGETS: Mapping[str, Mapping[str, Setting]] = {
         "kernel_size": Setting(integer(1, 1000), "Side of each convolution's kernel, in pixels."),
         "padding": Setting(integer(0, 1000), "Pixels added on each side before each convolution."),
         "init_bound": Setting(POSITIVE, f"{_INIT_BOUND}."),
-        "activation": _ACTIVATION,
+        **HIDDEN_UNITS,
         **NORMALIZATION,
     },
     "metaplast.nn.models.vgg": {
@@ -318,7 +340,7 @@ TARGETS: Mapping[str, Mapping[str, Setting]] = {
             "Fraction of the hidden linear units that a training step omits.",
         ),
         "init_bound": Setting(either(POSITIVE, NULL), f"{_INIT_BOUND}; null draws them normal (Xavier)."),
-        "activation": _ACTIVATION,
+        **HIDDEN_UNITS,
         **NORMALIZATION,
     },
     "metaplast.optim.MetaplasticAdam": {
@@ -333,6 +355,7 @@ TARGETS: Mapping[str, Mapping[str, Setting]] = {
         ),
         "eps": Setting(POSITIVE, "Added to the root of the second moment."),
         "weight_decay": _WEIGHT_DECAY,
+        "decoupled_weight_decay": _DECOUPLED_DECAY,
         "consolidation": _CONSOLIDATION,
         "compiled": Setting(one_of("auto", True, False), "Compiles the step; conf/ sets it to trainer.compile."),
     },
@@ -342,6 +365,7 @@ TARGETS: Mapping[str, Mapping[str, Setting]] = {
             number(">= 0 and < 1", lambda momentum: 0 <= momentum < 1, minimum=0, exclusiveMaximum=1), "Momentum."
         ),
         "weight_decay": _WEIGHT_DECAY,
+        "decoupled_weight_decay": _DECOUPLED_DECAY,
         "consolidation": _CONSOLIDATION,
     },
     "metaplast.strategies.plugins.replay.Replay": {"mem_size": _MEM_SIZE, "batch_size_mem": _BATCH_SIZE_MEM},

@@ -5,7 +5,7 @@ derivatives are those of the gradient rules. Under `torch.compile`, `torch.expor
 `torch.func` all of them use torch's public operations alone, with the same rules.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from numbers import Real
 from typing import Any, Literal
@@ -99,13 +99,13 @@ class GateActivation(nn.Module):
     tensor([ 0., -1.,  0.,  1.,  1.])
     """
 
-    def __init__(self, threshold: float = 1.0, window: tuple[float, float] = (0.5, 1.5)) -> None:
+    def __init__(self, threshold: float = 1.0, window: Sequence[float] = (0.5, 1.5)) -> None:
         super().__init__()
         if not (_is_number(threshold) and threshold >= 0):
             raise ValueError(f"threshold={threshold!r}: expected a finite number >= 0")
         if len(window) != 2 or not all(map(_is_number, window)) or not 0 <= window[0] < window[1]:
             raise ValueError(f"window={window!r}: expected two finite numbers, 0 <= lower < upper")
-        self.threshold, self.window = threshold, window
+        self.threshold, self.window = threshold, (window[0], window[1])
 
     def forward(self, a: Tensor) -> Tensor:
         """Return 1 for every element of `a` beyond the threshold, 0 for the others."""

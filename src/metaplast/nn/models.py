@@ -13,7 +13,7 @@ from typing import TypedDict, Unpack
 from torch import nn
 
 from metaplast.errors import UserError
-from metaplast.nn.activations import ACTIVATIONS, Activation
+from metaplast.nn.activations import ACTIVATIONS, Activation, GateActivation
 from metaplast.nn.binary import BinaryConv2d, BinaryLinear, hidden_weights
 from metaplast.nn.normalization import BatchNorm, FixedScale, LayerNorm, Statistics
 
@@ -43,11 +43,16 @@ def norm_layer(features: int, fan_in: int, n_tasks: int, **settings: Unpack[Norm
     raise UserError(f"model.norm={kind}: expected one of batch, layer, none")
 
 
-def _activation(name: Activation) -> nn.Module:
-    """Build the activation `name`; raises UserError where there is none of that name."""
+def _activation(name: Activation, gate_threshold: float, gate_window: Sequence[float]) -> nn.Module:
+    """Build the activation `name`; raises UserError where there is none of that name, or no such gate."""
     if name not in ACTIVATIONS:
         raise UserError(f"model.activation={name}: expected one of {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]()
+    if name != "gate":
+        return ACTIVATIONS[name]()
+    try:
+        return GateActivation(gate_threshold, gate_window)
+    except ValueError as error:
+        raise UserError(f"model.gate_{error}") from error
 
 
 def _dense(
@@ -75,12 +80,15 @@ def bnn(
     hidden: Sequence[int] = (512, 512),
     init_bound: float = 0.05,
     activation: Activation = "sign",
+    gate_threshold: float = 1.0,
+    gate_window: Sequence[float] = (0.5, 1.5),
     **norm: Unpack[NormSettings],
 ) -> nn.Sequential:
     """Binary weights and activations, from (N, *input_shape) to (N, n_classes); the input itself stays real.
 
-    `activation` is "sign", "gate" or "kwta", with the defaults of its class in :mod:`metaplast.nn.activations`. Raises
-    UserError for another.
+    `activation` is "sign", "gate" or "kwta", each a class of :mod:`metaplast.nn.activations`. A gate opens beyond
+    `gate_threshold` and passes gradients inside `gate_window`; the others ignore both. Raises UserError for another
+    activation and for a threshold or window out of range.
 
     Source: Laborieux et al. 2021, Methods; two hidden layers of 4096 there.
 
@@ -94,7 +102,7 @@ def bnn(
     def linear(number: int, n_inputs: int, n_outputs: int) -> BinaryLinear:
         return BinaryLinear(n_inputs, n_outputs, init_bound, integer_input=number > 1)  # behind activations
 
-    return _dense(linear, lambda: _activation(activation), widths, n_tasks, norm)
+    return _dense(linear, lambda: _activation(activation, gate_threshold, gate_window), widths, n_tasks, norm)
 
 
 def mlp(
@@ -132,12 +140,15 @@ def bcnn(
     padding: int = 1,
     init_bound: float = 0.05,
     activation: Activation = "sign",
+    gate_threshold: float = 1.0,
+    gate_window: Sequence[float] = (0.5, 1.5),
     **norm: Unpack[NormSettings],
 ) -> nn.Sequential:
     """Binary convolutions, each with 2×2 average pooling, normalization and activation, then one binary linear layer.
 
     From (N, *input_shape) to (N, n_classes). Source: the paper's MNIST–USPS network, channels 12-20-30 or 10-15-20.
-    `activation` as of :func:`bnn`.     Raises UserError where pooling leaves nothing of the image.
+    `activation`, `gate_threshold` and `gate_window` as of :func:`bnn`. Raises UserError where pooling leaves nothing of
+    the image.
     """
     network = nn.Sequential()
     n_inputs, height, width = input_shape
@@ -153,7 +164,7 @@ def bcnn(
         )
         network.add_module(f"pool{i}", nn.AvgPool2d(2))
         network.add_module(f"norm{i}", norm_layer(n_outputs, n_inputs * kernel_size**2, n_tasks, **norm))
-        network.add_module(f"act{i}", _activation(activation))
+        network.add_module(f"act{i}", _activation(activation, gate_threshold, gate_window))
         n_inputs = n_outputs
     fan_in, last = n_inputs * height * width, len(channels) + 1
     network.add_module("flatten", nn.Flatten())
@@ -171,6 +182,8 @@ def vgg(
     dropout: float = 0.5,
     init_bound: float | None = None,
     activation: Activation = "sign",
+    gate_threshold: float = 1.0,
+    gate_window: Sequence[float] = (0.5, 1.5),
     **norm: Unpack[NormSettings],
 ) -> nn.Sequential:
     """Binary 3×3 convolutions in pairs, each pair followed by 2×2 max pooling, then binary linear layers with dropout.
@@ -205,7 +218,7 @@ def vgg(
         if pooled:
             network.add_module(f"pool{i}", nn.MaxPool2d(2))
         network.add_module(f"norm{i}", norm_layer(n_outputs, n_inputs * 9, n_tasks, **norm))
-        network.add_module(f"act{i}", _activation(activation))
+        network.add_module(f"act{i}", _activation(activation, gate_threshold, gate_window))
         n_inputs = n_outputs
     network.add_module("flatten", nn.Flatten())
     widths, first = [n_inputs * height * width, *hidden, n_classes], len(channels) + 1
@@ -213,7 +226,7 @@ def vgg(
         network.add_module(f"layer{i}", BinaryLinear(fan_in, fan_out, init_bound or 0.05))
         network.add_module(f"norm{i}", norm_layer(fan_out, fan_in, n_tasks, **norm))
         if i < first + len(hidden):
-            network.add_module(f"act{i}", _activation(activation))
+            network.add_module(f"act{i}", _activation(activation, gate_threshold, gate_window))
             network.add_module(f"dropout{i}", nn.Dropout(dropout))
     if init_bound is None:
         for weight in hidden_weights(network).values():

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from metaplast.optim.functional import CONSOLIDATIONS, Consolidation
+from metaplast.optim.param_groups import is_metaplastic
 
 
 class Range(NamedTuple):
@@ -38,6 +39,10 @@ DECAY = number("a number in [0, 1)", lambda value: 0 <= value < 1)
 CONSOLIDATION = Range(
     f"one of {', '.join(CONSOLIDATIONS)}", lambda value: isinstance(value, str) and value in CONSOLIDATIONS
 )
+
+
+LATER_SETTINGS: Mapping[str, Any] = {"consolidation": "tanh", "decoupled_weight_decay": 0.0}
+"""Hyperparameters that states of earlier releases do not name, with the values that those releases meant."""
 
 
 class MetaplasticOptimizer(torch.optim.Optimizer):
@@ -100,10 +105,11 @@ class MetaplasticOptimizer(torch.optim.Optimizer):
         raise NotImplementedError
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what was copied, unpickled or loaded; states of earlier releases name no consolidation."""
+        """Take over what was copied, unpickled or loaded; states of earlier releases lack `LATER_SETTINGS`."""
         super().__setstate__(state)
         for group in self.param_groups:
-            group.setdefault("consolidation", self.defaults["consolidation"])
+            for name, value in LATER_SETTINGS.items():
+                group.setdefault(name, self.defaults.get(name, value))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state that :meth:`state_dict` of the same optimizer gave.
@@ -113,7 +119,7 @@ class MetaplasticOptimizer(torch.optim.Optimizer):
         """
         saved_groups: list[dict[str, Any]] = state_dict["param_groups"]
         for saved in saved_groups:
-            missing = [name for name in self.RANGES if name not in saved and name != "consolidation"]
+            missing = [name for name in self.RANGES if name not in {*saved, *LATER_SETTINGS}]
             if missing:
                 raise ValueError(
                     f"state_dict: expected the state of a {type(self).__name__}, got one without {', '.join(missing)}"
@@ -149,6 +155,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Real):
         return float(value)
     return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+def decay_hidden_weight(parameter: Tensor, group: Mapping[str, Any]) -> None:
+    """W^h ← (1 − δ) W^h, in place, with δ the `decoupled_weight_decay` of `group`; only of weights that m acts on."""
+    decay = group["decoupled_weight_decay"]
+    if decay and is_metaplastic(parameter):
+        parameter.mul_(1 - decay)
 
 
 def dense_gradient(parameter: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from metaplast.optim._base import (
     POSITIVE,
     MetaplasticOptimizer,
     Range,
+    decay_hidden_weight,
     dense_gradient,
 )
 from metaplast.optim.compiled import COMPILE_FROM, PlannedStep, compiled_steps, fused_adam_steps
@@ -36,8 +37,9 @@ class MetaplasticAdam(MetaplasticOptimizer):
     r"""Adam with metaplastic hidden weights.
 
     With the gradient g (taken at the binary weights) and the settings η = lr, β₁, β₂ = betas, ε = eps, λ =
-    weight_decay::
+    weight_decay, δ = decoupled_weight_decay::
 
+        W^h ← (1 − δ) W^h
         g ← g + λ W^h
         μ ← β₁ μ + (1 − β₁) g
         v ← β₂ v + (1 − β₂) g²
@@ -55,6 +57,9 @@ class MetaplasticAdam(MetaplasticOptimizer):
         betas: decay of the two moments, each in [0, 1).
         eps: ε > 0, added to √v before the bias correction.
         weight_decay: λ ≥ 0, added to the gradient as λ W^h.
+        decoupled_weight_decay: δ in [0, 1), the share of a hidden weight that each step takes away, whatever m is and
+            not multiplied by lr, as `torch.optim.AdamW` would. λ cannot loosen a settled weight, since it enters the
+            gradient and what it adds to a step is scaled by f_meta; δ can. γ, β and biases do not decay.
         consolidation: "tanh", the paper's f_meta, or "exponential"; see
             :mod:`metaplast.optim.functional`.
         compiled: True, take the step as one compiled kernel; False, the literal form; "auto", compiled where there is a
@@ -63,7 +68,8 @@ class MetaplasticAdam(MetaplasticOptimizer):
     Raises:
         ValueError: a setting out of its range or, in a step, a sparse gradient.
 
-    Source: Laborieux et al. 2021, equations 1 and 2; Kingma & Ba 2015 (arXiv 1412.6980).
+    Source: Laborieux et al. 2021, equations 1 and 2; Kingma & Ba 2015 (arXiv 1412.6980); for δ, Loshchilov & Hutter
+    2019 (arXiv 1711.05101).
 
     >>> hidden = torch.nn.Parameter(torch.tensor([[0.5, -0.5]]))
     >>> optimizer = MetaplasticAdam([hidden], lr=0.1, m=1.35)
@@ -84,6 +90,7 @@ class MetaplasticAdam(MetaplasticOptimizer):
         ),
         "eps": POSITIVE,
         "weight_decay": NOT_NEGATIVE,
+        "decoupled_weight_decay": DECAY,
         "consolidation": CONSOLIDATION,
     }
     STATE_TENSORS = ("exp_avg", "exp_avg_sq")
@@ -98,6 +105,7 @@ class MetaplasticAdam(MetaplasticOptimizer):
         weight_decay: float = 0.0,
         consolidation: Consolidation = "tanh",
         compiled: bool | Literal["auto"] = "auto",
+        decoupled_weight_decay: float = 0.0,
     ) -> None:
         _COMPILED.check("compiled", compiled)
         self.compiled = compiled
@@ -108,6 +116,7 @@ class MetaplasticAdam(MetaplasticOptimizer):
             "betas": tuple(betas) if isinstance(betas, Sequence) else betas,
             "eps": eps,
             "weight_decay": weight_decay,
+            "decoupled_weight_decay": decoupled_weight_decay,
         }
         super().__init__(params, {**defaults, "consolidation": consolidation})
 
@@ -139,6 +148,7 @@ class MetaplasticAdam(MetaplasticOptimizer):
             if parameter.grad is None:
                 continue
             gradient, state = dense_gradient(parameter), self.state[parameter]
+            decay_hidden_weight(parameter, group)
             if not state:
                 state["step"] = 0
                 state["exp_avg"] = torch.zeros_like(parameter)

@@ -16,6 +16,7 @@ from metaplast.optim._base import (
     POSITIVE,
     MetaplasticOptimizer,
     Range,
+    decay_hidden_weight,
     dense_gradient,
 )
 from metaplast.optim.functional import Consolidation, metaplastic_sgd_step
@@ -25,8 +26,10 @@ from metaplast.optim.param_groups import is_metaplastic
 class MetaplasticSGD(MetaplasticOptimizer):
     r"""SGD with momentum, in which a step that would shrink a hidden weight is scaled by a consolidation function f.
 
-    With the gradient g (taken at the binary weights) and the settings η = lr, μ = momentum, λ = weight_decay::
+    With the gradient g (taken at the binary weights) and the settings η = lr, μ = momentum, λ = weight_decay, δ =
+    decoupled_weight_decay::
 
+        W^h ← (1 − δ) W^h
         g ← g + λ W^h
         b ← μ b + g
         W^h ← W^h − η f(m, W^h) b     where W^h b > 0, so that the step would shrink |W^h|
@@ -39,7 +42,8 @@ class MetaplasticSGD(MetaplasticOptimizer):
         lr: learning rate η > 0.
         m: metaplasticity, a finite number ≥ 0.
         momentum: μ in [0, 1).
-        weight_decay: λ ≥ 0.
+        weight_decay: λ ≥ 0, added to the gradient as λ W^h.
+        decoupled_weight_decay: δ in [0, 1), as of :class:`metaplast.optim.MetaplasticAdam`.
         consolidation: "tanh", the paper's f_meta, or "exponential"; see :mod:`metaplast.optim.functional`.
 
     Raises:
@@ -62,6 +66,7 @@ class MetaplasticSGD(MetaplasticOptimizer):
         "m": NOT_NEGATIVE,
         "momentum": DECAY,
         "weight_decay": NOT_NEGATIVE,
+        "decoupled_weight_decay": DECAY,
         "consolidation": CONSOLIDATION,
     }
     STATE_TENSORS = ("momentum",)
@@ -74,8 +79,15 @@ class MetaplasticSGD(MetaplasticOptimizer):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         consolidation: Consolidation = "tanh",
+        decoupled_weight_decay: float = 0.0,
     ) -> None:
-        defaults = {"lr": lr, "m": m, "momentum": momentum, "weight_decay": weight_decay}
+        defaults = {
+            "lr": lr,
+            "m": m,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
         super().__init__(params, {**defaults, "consolidation": consolidation})
 
     def _step_groups(self) -> None:
@@ -85,6 +97,7 @@ class MetaplasticSGD(MetaplasticOptimizer):
                 if parameter.grad is None:
                     continue
                 gradient, state = dense_gradient(parameter), self.state[parameter]
+                decay_hidden_weight(parameter, group)
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
                 m = group["m"] if is_metaplastic(parameter) else 0.0
