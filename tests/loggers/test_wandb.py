@@ -292,7 +292,7 @@ def address(listener: socket.socket) -> str:
 
 
 def test_without_an_api_key_the_error_says_what_to_do(wandb_nobody: Path) -> None:
-    with pytest.raises(UserError, match=r"`wandb login` or set WANDB_API_KEY, or take logger=wandb") as caught:
+    with pytest.raises(UserError, match=r"`wandb login` or set WANDB_API_KEY, or use logger=wandb") as caught:
         require_credentials()
     assert "\n" not in str(caught.value)
 
