@@ -57,7 +57,7 @@ def test_a_completed_run_is_not_run_again_and_another_is_left_alone(
     (run_dir / "summary.json").write_text(json.dumps({"status": "interrupted"}), encoding="utf-8")
     with pytest.raises(UserError, match=rf"^{run_dir}: expected a completed run, got an interrupted one; "):
         effect.train(run_dir.name)
-    summary = {"status": "completed", "accuracy_matrix": [[0.9]]}
+    summary = {"status": "completed", "average_accuracy": 0.9, "accuracy_matrix": [[0.9]]}
     (run_dir / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
     assert effect.train(run_dir.name) == run_dir
 

@@ -228,7 +228,8 @@ def _check_no_sweep_inside(config: DictConfig, overrides: Sequence[str], job: Di
     asked, inside = ((node.hydra.sweeper.get("params") or {}, node.hydra.sweeper._target_) for node in (config, job))
     if asked != inside and "hydra.sweeper._target_" not in map(override_key, overrides):
         sweep = next((line for line in overrides if override_key(line) in SWEEPING_GROUPS), " ".join(overrides))
-        command = f"python src/train.py {' '.join(overrides)}"
+        typed = {override_key(override) for override in config.hydra.overrides.task}  # without our share of threads
+        command = f"python src/train.py {' '.join(line for line in overrides if override_key(line) in typed)}"
         raise UserError(f"{sweep}: is a sweep itself, which -m cannot repeat; run each by its own command: {command}")
 
 
