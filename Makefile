@@ -3,7 +3,9 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
-UV := $(or $(shell command -v uv),.tools/bin/uv)
+UV_VERSION := 0.13.9
+# The machine's uv if it is that one.
+UV := $(if $(filter $(UV_VERSION),$(word 2,$(shell uv --version 2>/dev/null))),$(shell command -v uv),.tools/bin/uv)
 
 .PHONY: help train test test-slow check lock bench clean
 
@@ -31,6 +33,7 @@ bench: $(VENV)/.installed ## measure speed against Avalanche's own loop, in one 
 
 lock: $(UV) ## pin the newest versions that pyproject.toml admits, with hashes and without addresses
 	$(UV) pip compile pyproject.toml --group dev --generate-hashes --universal --python-version 3.11 --no-annotate --no-header --quiet -o requirements.lock --upgrade
+	echo 'uv==$(UV_VERSION)' | $(UV) pip compile - --generate-hashes --universal --no-annotate --no-header --quiet -o uv.lock.txt
 
 clean: ## remove the environment, keep data and outputs
 	rm -rf $(VENV) .tools
@@ -38,11 +41,12 @@ clean: ## remove the environment, keep data and outputs
 # Bytecode is made here and now (half a minute): imports take 7 s with it and 17 without, in each of many processes.
 $(VENV)/.installed: requirements.lock pyproject.toml | $(UV)
 	test -x $(BIN)/python || $(UV) venv --python '>=3.11,<3.14' $(VENV)
-	$(UV) pip sync --compile-bytecode --python $(BIN)/python requirements.lock
+	$(UV) pip sync --require-hashes --compile-bytecode --python $(BIN)/python requirements.lock
 	$(UV) pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
 	touch $@
 
-# uv is installed with pip, apart from the environment, where the machine has none.
-.tools/bin/uv:
+# uv is installed with pip, apart from the environment, where the machine has none of this version.
+.tools/bin/uv: uv.lock.txt
 	python3 -m venv .tools
-	.tools/bin/python -m pip install --quiet uv
+	.tools/bin/python -m pip install --quiet --require-hashes -r uv.lock.txt
+	touch $@

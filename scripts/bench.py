@@ -1,13 +1,13 @@
-"""Measure speed, every comparison within one run, since single times on a shared machine mean little.
+"""Benchmarks. Each compares alternatives within one run, since absolute times on a shared machine vary.
 
-    python scripts/bench.py                 all of it, about a quarter of an hour on 2 cores
+    python scripts/bench.py                 all of them, about 15 minutes on 2 cores
     python scripts/bench.py step            the optimizer step: literal, compiled, torch's Adam
     python scripts/bench.py epoch           an epoch on MNIST through the platform, and through Avalanche's loop
-    python scripts/bench.py side-by-side    two trainings at once on the same cores, against one alone
-    python scripts/bench.py sweep           a sweep of small networks, two jobs at once, against one after the other
-    python scripts/bench.py fisher          the exact diagonal Fisher information, against a backward pass a sample
+    python scripts/bench.py side-by-side    two trainings at once on the same cores, and one alone
+    python scripts/bench.py sweep           a sweep of small networks, two jobs at once and one at a time
+    python scripts/bench.py fisher          the exact diagonal Fisher information, and one backward pass per sample
 
-Prints a table for each, and writes the numbers to --out.
+Prints a table of each and writes the numbers to --out.
 """
 
 import argparse
@@ -57,19 +57,19 @@ def bench_step(rounds: int) -> Numbers:
             for name, step in steps.items():
                 times[name].append(seconds(step))
         for name in steps:
-            numbers[f"{size:,} weights, {name}, ms"] = 1000 * median(times[name][1:])  # the first one compiles
+            numbers[f"{size:,} weights, {name}, ms"] = 1000 * median(times[name][1:])  # the first round compiles
     return numbers
 
 
 def bench_epoch(rounds: int) -> Numbers:
-    """Seconds of training an epoch of MNIST at 784-512-512-10, batch 100, by turns ours and Avalanche's loop.
+    """Seconds of training an epoch of MNIST at 784-512-512-10, batch 100: ours and Avalanche's loop, alternating.
 
-    What counts is the median of the turns' ratios, since the machine may be another from one turn to the next.
+    The result is the median of the ratios, since the speed of the machine varies from round to round.
     """
     ours, theirs = [], []
     train_avalanche = avalanche_epoch()
     for _ in range(rounds):
-        ours.append(1 / epochs_a_second(run_command(epochs=3)))
+        ours.append(1 / epochs_per_second(run_command(epochs=3)))
         theirs.append(train_avalanche())
     return {
         "metaplast, bnn, s": median(ours),
@@ -82,9 +82,9 @@ def bench_side_by_side(rounds: int) -> Numbers:
     """Epochs a second of one training alone, and of two at once together, all free to use every core."""
     alone, together = [], []
     for _ in range(rounds):
-        alone.append(epochs_a_second(run_command(epochs=4)))
+        alone.append(epochs_per_second(run_command(epochs=4)))
         pair = [run_command(epochs=4) for _ in range(2)]
-        together.append(sum(epochs_a_second(process) for process in pair))
+        together.append(sum(epochs_per_second(process) for process in pair))
     return {
         "one alone, epochs/s": median(alone),
         "two at once together, epochs/s": median(together),
@@ -95,7 +95,7 @@ def bench_side_by_side(rounds: int) -> Numbers:
 def bench_sweep(rounds: int) -> Numbers:
     """Jobs a minute of a sweep of 16 small networks on permuted digits, from the command to its page.
 
-    Two jobs at once, one at once and Hydra's own launcher, which runs them in its own process, by turns.
+    Two jobs at once, one at a time, and Hydra's own launcher, which runs jobs in its own process, alternating.
     """
     launchers = {
         "two at once": ["hydra.launcher.n_jobs=2"],
@@ -131,10 +131,10 @@ def avalanche_epoch() -> Callable[[], float]:
 
     from metaplast.data import load_mnist
 
-    load_mnist(ROOT / "data", train=True)  # sees to it that the files are there
+    load_mnist(ROOT / "data", train=True)  # downloads the files if needed
     root = Path(tempfile.mkdtemp(prefix="metaplast-bench-"))
     (root / "MNIST").mkdir()
-    (root / "MNIST" / "raw").symlink_to(ROOT / "data" / "mnist")  # where torchvision looks for them
+    (root / "MNIST" / "raw").symlink_to(ROOT / "data" / "mnist")  # where torchvision expects them
     experience = PermutedMNIST(n_experiences=1, dataset_root=root).train_stream[0]
     network = SimpleMLP(num_classes=10, hidden_size=HIDDEN[0], hidden_layers=len(HIDDEN), drop_rate=0)
     strategy = Naive(
@@ -149,7 +149,7 @@ def avalanche_epoch() -> Callable[[], float]:
 
 
 def run_command(epochs: int) -> tuple["subprocess.Popen[bytes]", Path]:
-    """Start the user's command on one task of permuted MNIST, with the files and rows that every run leaves."""
+    """Start the user's command on one task of permuted MNIST, with all files that a run writes."""
     run_dir = Path(tempfile.mkdtemp(prefix="metaplast-bench-")) / "run"
     settings = [
         "scenario.n_tasks=1",
@@ -164,19 +164,20 @@ def run_command(epochs: int) -> tuple["subprocess.Popen[bytes]", Path]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL), run_dir
 
 
-def epochs_a_second(run: tuple["subprocess.Popen[bytes]", Path]) -> float:
-    """Wait for a run, and read its training speed from metrics.csv; the first epoch, which compiles, is left out."""
-    from metaplast.report import read_metrics
+def epochs_per_second(run: tuple["subprocess.Popen[bytes]", Path]) -> float:
+    """Wait for a run, and read its training speed from metrics.csv; without the first epoch, which compiles."""
+    from metaplast.runs.paths import METRICS
+    from metaplast.runs.tables import read_metrics
 
     process, run_dir = run
     if process.wait() != 0:
         raise SystemExit(f"the run in {run_dir} failed")
-    ends = [row["seconds"] for row in read_metrics(run_dir / "metrics.csv")]
+    ends = [row["seconds"] for row in read_metrics(run_dir / METRICS)]
     return (len(ends) - 1) / (ends[-1] - ends[0])
 
 
 def bench_fisher(rounds: int) -> Numbers:
-    """Seconds of the Fisher information of 784-512-512-10 from 5,000 samples, one thread, in products and in a loop."""
+    """Seconds of the Fisher information of 784-512-512-10 from 5,000 samples, one thread, by products and by a loop."""
     import torch
 
     from metaplast.nn import bnn, set_population_statistics
@@ -185,7 +186,7 @@ def bench_fisher(rounds: int) -> Numbers:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = bnn((1, 28, 28), 10, hidden=HIDDEN)
-    # Sums of such pixels have no rounding errors, which would turn the sign of an activation here and there.
+    # Sums of such pixels are exact; rounding errors could flip the sign of an activation.
     x, y = torch.randint(256, (FISHER_SAMPLES, 1, 28, 28)) / 256, torch.randint(10, (FISHER_SAMPLES,))
     set_population_statistics(network, lambda: [x])
     network.eval()
@@ -210,7 +211,7 @@ def bench_fisher(rounds: int) -> Numbers:
         theirs.append(seconds(loop))
     return {
         "one product, s": median(ours),
-        "a backward pass a sample, s": median(theirs),
+        "one backward pass per sample, s": median(theirs),
         "times faster": median(theirs) / median(ours),
         "largest relative difference": max(
             float((exact[name] - tensor).norm() / tensor.norm()) for name, tensor in expected.items()
@@ -235,27 +236,29 @@ BENCHES: dict[str, Callable[[int], Numbers]] = {
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = OneLineParser(__doc__)
     add = parser.add_argument
     add("benches", nargs="*", metavar="BENCH", help=f"{', '.join(BENCHES)} (default: all)")
-    add("--rounds", type=whole(1, 1000), default=3, metavar="N", help="rounds, of which the median counts (default 3)")
+    add(
+        "--rounds", type=whole(1, 1000), default=3, metavar="N", help="rounds, of which the median is taken (default 3)"
+    )
     add(
         "--out",
         type=Path,
         default=ROOT / "outputs" / "bench.json",
         metavar="FILE",
-        help="where the numbers go (default outputs/bench.json)",
+        help="file of the results (default outputs/bench.json)",
     )
     return parser.parse_args(argv)
 
 
 @script
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the benches named on the command line."""
+    """Run the command."""
     arguments = parse(argv)
     if unknown := [name for name in arguments.benches if name not in BENCHES]:
-        raise UserError(f"{unknown[0]}: there is no such bench; they are {', '.join(BENCHES)}")
+        raise UserError(f"BENCH={unknown[0]}: expected one of {', '.join(BENCHES)}")
     check_target("--out", arguments.out)
     results: dict[str, Numbers] = {}
     for name in arguments.benches or BENCHES:

@@ -3,7 +3,7 @@
     python scripts/dashboard.py --entity my-team --project metaplast
     python scripts/dashboard.py --print > dashboard.json
 
-Without a server, or with --print, the specification of both is printed as JSON. It needs the extra `team`:
+Without a server, or with --print, it prints the specification of both as JSON. It needs the extra `team`:
 pip install -e '.[team]'.
 """
 
@@ -17,15 +17,13 @@ from metaplast.errors import UserError
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = OneLineParser(__doc__)
-    parser.add_argument("--entity", help="user or team (default: the user's own)")
+    parser.add_argument("--entity", help="user or team (default: the user who is logged in)")
     parser.add_argument(
-        "--project", default=os.environ.get("WANDB_PROJECT", "metaplast"), help="(default: %(default)s)"
+        "--project", default=os.environ.get("WANDB_PROJECT", "metaplast"), help="project (default: %(default)s)"
     )
-    parser.add_argument(
-        "--print", action="store_true", help="print the specification, whether there is a server or not"
-    )
+    parser.add_argument("--print", action="store_true", help="print the specification and save nothing")
     return parser.parse_args(argv)
 
 
@@ -35,17 +33,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parse(argv)
     from metaplast.loggers.wandb_workspace import save, specification
 
-    absent = "" if arguments.print else _absent()
-    if arguments.print or absent:
+    reason = "" if arguments.print else _why_no_server()
+    if arguments.print or reason:
         print(specification(arguments.entity or "", arguments.project))
     else:
         print("\n".join(save(arguments.entity, arguments.project)))
-    if absent:
-        print(f"not saved, so that this is the specification: {absent}", file=sys.stderr)
+    if reason:
+        print(f"not saved, the specification is printed instead: {reason}", file=sys.stderr)
 
 
-def _absent() -> str:
-    """Why there is no server to save to; empty if there is one."""
+def _why_no_server() -> str:
+    """Why there is no server; empty if there is one."""
     from metaplast.loggers.wandb import require_server
 
     try:

@@ -1,9 +1,9 @@
-"""The paper's effect in one picture: the same stream learned plainly, and with metaplastic weights.
+"""Draw the paper's main effect: accuracy on a sequence of tasks without and with metaplasticity.
 
-    python scripts/effect.py                               # train both with the defaults (some minutes), then draw
-    python scripts/effect.py --runs DIR_PLAIN DIR_META     # draw two runs that are there
+    python scripts/effect.py                               # train both with the defaults (some minutes) and draw
+    python scripts/effect.py --runs DIR_PLAIN DIR_META     # draw two existing runs
 
-The runs go to outputs/effect; one that is complete there is not run again.
+The runs go to outputs/effect. A complete run is not repeated.
 """
 
 import argparse
@@ -22,39 +22,40 @@ TITLES = {"finetune": "plain training", "meta": "metaplastic weights"}
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = OneLineParser(__doc__)
     add = parser.add_argument
-    add("--runs", type=Path, nargs="+", metavar="DIR", help="directories of runs that are there")
+    add("--runs", type=Path, nargs="+", metavar="DIR", help="directories of completed runs")
     add(
         "--out",
         type=Path,
         default=ROOT / "docs" / "pictures" / "effect.png",
         metavar="FILE",
-        help="the picture (default docs/pictures/effect.png)",
+        help="picture to write (default docs/pictures/effect.png)",
     )
     return parser.parse_args(argv)
 
 
 def train(strategy: str) -> Path:
-    """Run the command with its defaults, unless it has been run, and return the run's directory."""
+    """Train with the defaults, unless a completed run exists, and return the run's directory."""
     from metaplast.runs.index import read_run
 
     run_dir = RUNS / strategy
     if run_dir.is_dir() and any(run_dir.iterdir()):
         if not read_run(run_dir).completed:
             raise UserError(
-                f"{run_dir}: holds no completed run; go on with it (python src/train.py resume={run_dir}), or remove it"
+                f"{run_dir}: expected a completed run, got an interrupted one; "
+                f"resume it (python src/train.py resume={run_dir}) or remove it"
             )
         return run_dir
     command = [sys.executable, str(ROOT / "src" / "train.py"), f"strategy={strategy}", f"hydra.run.dir={run_dir}"]
     if subprocess.run(command, check=False, cwd=ROOT).returncode != 0:
-        raise SystemExit(f"strategy={strategy} failed, so there is nothing to draw")
+        raise SystemExit(f"strategy={strategy} failed, so nothing is drawn")
     return run_dir
 
 
 def draw(directories: Sequence[Path], target: Path) -> None:
-    """Draw the accuracy curves of runs side by side; UserError for a directory that holds no completed one."""
+    """Draw the accuracy curves of runs side by side; UserError for a directory without a completed one."""
     from matplotlib.figure import Figure
 
     from metaplast.report.aggregate import make_sweep
@@ -66,7 +67,7 @@ def draw(directories: Sequence[Path], target: Path) -> None:
     runs = [read_run(directory) for directory in directories]
     for run in runs:
         if not (run.completed and run.settings):
-            raise UserError(f"--runs: {run.path} holds no completed run ({run.error or run.status})")
+            raise UserError(f"--runs {run.path}: expected a completed run, got {run.error or run.status}")
     figure = Figure(figsize=(7.2 * len(runs), 4.4), layout="constrained")
     for run, ax in zip(runs, figure.subplots(1, len(runs), squeeze=False)[0], strict=True):
         draw_setting_curves(ax, make_sweep([run]).settings[0])
@@ -78,7 +79,7 @@ def draw(directories: Sequence[Path], target: Path) -> None:
 
 @script
 def main(argv: Sequence[str] | None = None) -> None:
-    """Train if need be, and draw."""
+    """Run the command."""
     arguments = parse(argv)
     check_target("--out", arguments.out)
     draw(arguments.runs or [train(strategy) for strategy in TITLES], arguments.out)

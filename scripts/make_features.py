@@ -1,11 +1,11 @@
-"""Features of CIFAR-10 or CIFAR-100 by a ResNet-18, for scenario=cifar10_features and scenario=cifar100_features.
+"""Compute ResNet-18 features of CIFAR-10 or CIFAR-100, for scenario=cifar10_features and cifar100_features.
 
     python scripts/make_features.py cifar10                 # ten augmented passes; data/cifar10_features.npz, 570 MB
     python scripts/make_features.py cifar100 --passes 1 --device cuda
 
-The images are read from data/cifar10 or data/cifar100 (their binary version), the weights, trained on ImageNet, from
-torch's cache, into which they are fetched; where there is no network, --weights names a file. On two cores ten passes
-take hours, on a GPU minutes.
+The images are read from data/cifar10 or data/cifar100 (binary version). The weights, trained on ImageNet, are
+downloaded to torch's cache; without a network, pass a file by --weights. Ten passes take hours on two cores, minutes on
+a GPU.
 """
 
 import argparse
@@ -19,33 +19,33 @@ from metaplast.io import check_target
 
 
 def at_least_one(text: str) -> int:
-    """Read an argument that is a whole number ≥ 1."""
+    """Parse an integer ≥ 1."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"has to be a whole number of at least 1, but is {text!r}")
+        raise argparse.ArgumentTypeError(f"expected an integer >= 1, got {text!r}")
     return int(text)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = OneLineParser(__doc__)
     add = parser.add_argument
-    add("dataset", choices=("cifar10", "cifar100"))
-    add("--data-dir", type=Path, default=Path("data"), metavar="DIR", help="where data sets are kept (default data)")
-    add("--out", type=Path, metavar="FILE", help="the .npz to write (default DATASET_features.npz in --data-dir)")
-    add("--weights", type=Path, metavar="FILE", help="state dict of the ResNet-18 (default: torchvision's, fetched)")
+    add("dataset", choices=("cifar10", "cifar100"), help="data set")
+    add("--data-dir", type=Path, default=Path("data"), metavar="DIR", help="folder of the data sets (default data)")
+    add("--out", type=Path, metavar="FILE", help="the .npz file to write (default DATASET_features.npz in --data-dir)")
+    add("--weights", type=Path, metavar="FILE", help="state dict of the ResNet-18 (default: torchvision's, downloaded)")
     add("--passes", type=at_least_one, default=10, metavar="N", help="augmented passes for training (default 10)")
-    add("--batch-size", type=at_least_one, default=250, metavar="N", help="images at a time (default 250)")
-    add("--seed", type=int, default=0, metavar="N", help="of the augmentation (default 0)")
-    add("--device", choices=("cpu", "cuda"), default="cpu", help="where the network runs (default cpu)")
+    add("--batch-size", type=at_least_one, default=250, metavar="N", help="batch size (default 250)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the augmentation (default 0)")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="device of the network (default cpu)")
     return parser.parse_args(argv)
 
 
 def run(arguments: argparse.Namespace) -> Path:
-    """Make the features, write them, and return the file."""
+    """Compute the features, write them, and return the file."""
     out: Path = arguments.out or arguments.data_dir / f"{arguments.dataset}_features.npz"
     if out.suffix != ".npz":
-        raise UserError(f"--out {out}: has to end in .npz")
-    check_target("--out", out)  # now, not after hours of work
+        raise UserError(f"--out {out}: expected a name ending in .npz, got {out.name}")
+    check_target("--out", out)  # before hours of work
 
     import torch
 
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> Path:
     from metaplast.data.features import pretrained_resnet18, resnet_features
 
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device cuda: torch finds no GPU here")
+        raise UserError("--device cuda: expected a GPU, got none from torch")
     load = {"cifar10": load_cifar10, "cifar100": load_cifar100}[arguments.dataset]
     (train_images, train_labels), (test_images, test_labels) = (
         load(arguments.data_dir, train=part) for part in (True, False)

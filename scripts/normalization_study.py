@@ -1,11 +1,11 @@
-"""The study of normalization, of runs in several folders: one table, one picture, and what was measured inside.
+"""Summarize the normalization study over runs in several folders: a table, a picture and all numbers.
 
     python src/train.py experiment=normalization seed=3,4 hydra.sweep.dir=outputs/more_seeds
     python scripts/normalization_study.py outputs/normalization outputs/more_seeds --out outputs/all_seeds
 
-Writes what the experiment itself draws from its own runs when it ends: normalization.csv (every number),
-normalization.md (the table, and each arm against the published code's settings) and normalization.png (retention
-against plasticity), to --out. Runs in and below each DIR count.
+Writes to --out the same files as the experiment itself: normalization.csv (all numbers), normalization.md (the table,
+and each ablation against the settings of the published code) and normalization.png (retention against plasticity). Runs
+in and below each DIR are used.
 """
 
 import argparse
@@ -19,10 +19,10 @@ from metaplast.errors import UserError
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = OneLineParser(__doc__)
     parser.add_argument(
-        "directories", nargs="+", type=Path, metavar="DIR", help="a run, or a folder with runs below it"
+        "directories", nargs="+", type=Path, metavar="DIR", help="a run, or a folder that contains runs"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: the first DIR)")
     return parser.parse_args(argv)
@@ -32,7 +32,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
     arguments = parse(argv)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a sweep may be running beside it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # leaves the cores to a running sweep
     from metaplast.report.aggregate import make_sweep
     from metaplast.report.figures.normalization import write_normalization
     from metaplast.runs.index import find_runs
@@ -42,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         paths = write_normalization(folder, sweep)
     except OSError as error:
-        raise UserError(f"{folder} cannot be written to: {error.strerror}; give another folder by --out") from error
+        raise UserError(f"--out {folder}: expected a folder that can be written to, got {error.strerror}") from error
     if not paths:
-        raise UserError("no completed run of two tasks or more among them; a study needs some")
+        raise UserError("DIR: expected completed runs of two or more tasks, got none")
     print("Written: " + ", ".join(map(str, paths)))
 
 

@@ -1,4 +1,4 @@
-"""Write docs/plugins.md: which of Avalanche's plugins run through the bridge, by trying every one of them.
+"""Run each of Avalanche's plugins through the bridge, and write docs/plugins.md with the results.
 
 python scripts/plugin_table.py
 """
@@ -16,18 +16,20 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "plugins.md"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = OneLineParser(__doc__)
-    parser.add_argument("--out", type=Path, default=PAGE, metavar="FILE", help="the page (default docs/plugins.md)")
+    parser.add_argument(
+        "--out", type=Path, default=PAGE, metavar="FILE", help="page to write (default docs/plugins.md)"
+    )
     return parser.parse_args(argv)
 
 
 @script
 def main(argv: Sequence[str] | None = None) -> None:
-    """Try all plugins and write the page."""
+    """Run the command."""
     arguments = parse(argv)
     check_target("--out", arguments.out)
-    warnings.simplefilter("ignore")  # Avalanche's own, about parts of itself
+    warnings.simplefilter("ignore")  # Avalanche's own deprecations
     from metaplast.testing.plugin_docs import page
 
     write_text(arguments.out, page())

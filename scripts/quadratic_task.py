@@ -1,9 +1,9 @@
-"""The quadratic binary task: which hidden weights diverge, how fast, and what that says about their importance.
+"""Simulate the quadratic binary task: which hidden weights diverge, how fast, and what a sign flip costs.
 
     python scripts/quadratic_task.py        # the paper's sizes, five seeds; figures and numbers in outputs/quadratic
     python scripts/quadratic_task.py --dimension 200 --steps 2000 --seed 7
 
-The theory is derived at the top of src/metaplast/analysis/quadratic.py.
+The theory is derived at the top of src/metaplast/studies/quadratic.py.
 """
 
 import argparse
@@ -26,25 +26,31 @@ Numbers = dict[str, float | int | bool]
 
 
 def positive(text: str) -> float:
-    """Read an argument that is a finite number > 0."""
+    """Parse a finite number > 0."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"has to be a number > 0, but is {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number > 0, got {text!r}")
     return value
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = OneLineParser(__doc__)
     add = parser.add_argument
-    add("--dimension", type=whole(2, 2000), default=500, metavar="N", help="weights, 2 to 2000 (default 500)")
-    add("--steps", type=whole(2, 20_000), default=1000, metavar="N", help="steps, 2 to 20000 (default 1000)")
+    add("--dimension", type=whole(2, 2000), default=500, metavar="N", help="number of weights, 2 to 2000 (default 500)")
+    add("--steps", type=whole(2, 20_000), default=1000, metavar="N", help="number of steps, 2 to 20000 (default 1000)")
     add("--lr", type=positive, default=0.01, metavar="ETA", help="learning rate, > 0 (default 0.01)")
-    add("--seed", type=whole(0, 2**32 - 1), default=1, metavar="N", help="seed of the run that is drawn (default 1)")
-    add("--seeds", type=whole(1, 1000), default=5, metavar="N", help="runs, from --seed on (default 5)")
+    add(
+        "--seed",
+        type=whole(0, 2**32 - 1),
+        default=1,
+        metavar="N",
+        help="seed of the first run, which is drawn (default 1)",
+    )
+    add("--seeds", type=whole(1, 1000), default=5, metavar="N", help="number of runs, from --seed on (default 5)")
     add(
         "--out",
         type=Path,
@@ -56,37 +62,37 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of the results, or say why it cannot be had, before any work is done."""
+    """Create the folder of the results; UserError if it cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"--out {folder} cannot be made: {error.strerror}; give a folder that can") from error
+        raise UserError(f"--out {folder}: expected a folder that can be made, got {error.strerror}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"--out {folder} cannot be written to; give a folder that can")
+        raise UserError(f"--out {folder}: expected a folder that can be written to, got no permission")
 
 
 def report(runs: dict[int, Numbers]) -> str:
-    """Return the table of the runs, by seed, and the verdict on them."""
+    """The table of the runs, by seed, and how many passed."""
     from metaplast.studies.quadratic_experiment import RANK_CORRELATION_NEEDED, SPEED_CORRELATION_NEEDED
 
-    held = sum(numbers["held"] for numbers in runs.values())
+    passed = sum(numbers["passed"] for numbers in runs.values())
     lines = [
-        "seed  diverge  settle  foretold   r(speed)  r(speed) at corner   rank(bins)  rank(weights)  held",
+        "seed  diverge  converge  predicted   r(speed)  r(speed) at corner   rank(bins)  rank(weights)  passed",
         *(
-            f"{seed:>4}  {n['diverged']:>7}  {n['settled']:>6}  {n['foretold']:>8}  {n['speed_correlation']:>9.6f}"
+            f"{seed:>4}  {n['diverged']:>7}  {n['settled']:>8}  {n['predicted']:>9}  {n['speed_correlation']:>9.6f}"
             f"  {n['speed_correlation_at_corner']:>18.6f}  {n['bin_rank_correlation']:>11.4f}"
-            f"  {n['weight_rank_correlation']:>13.4f}  {'yes' if n['held'] else 'no':>4}"
+            f"  {n['weight_rank_correlation']:>13.4f}  {'yes' if n['passed'] else 'no':>6}"
             for seed, n in runs.items()
         ),
-        "foretold: weights that did as the theory says. r: predicted against measured |velocity|, where it diverged.",
+        "predicted: weights that behave as the theory predicts. r(speed): predicted and measured speed, if diverging.",
         f"Needed: r(speed) ≥ {SPEED_CORRELATION_NEEDED}, rank(bins) ≥ {RANK_CORRELATION_NEEDED}. "
-        f"Held for {held} of {len(runs)} seeds.",
+        f"Passed for {passed} of {len(runs)} seeds.",
     ]
     return "\n".join(lines)
 
 
 def save_figures(run: "QuadraticRun", folder: Path) -> list[Path]:
-    """Write the three figures, and return where they are."""
+    """Write the three figures and return their paths."""
     from metaplast.report.figures.style import save_figure
     from metaplast.studies.quadratic_experiment import draw_plane, draw_speed, draw_switch_cost, run_plane
 
@@ -95,10 +101,10 @@ def save_figures(run: "QuadraticRun", folder: Path) -> list[Path]:
 
 
 def save_numbers(arguments: argparse.Namespace, runs: dict[int, Numbers], run: "QuadraticRun", path: Path) -> None:
-    """Write the settings, the numbers of each seed and the bins of the run that is drawn; what is undefined is null."""
+    """Write the settings, the numbers of each seed and the bins of the run that is drawn; null where undefined."""
     settings = {key: value for key, value in vars(arguments).items() if key != "out"}
     bins = {
-        "centre": run.bins.centre.tolist(),
+        "center": run.bins.center.tolist(),
         "mean": [_defined(x) for x in run.bins.mean.tolist()],
         "spread": [_defined(x) for x in run.bins.spread.tolist()],
         "count": run.bins.count.tolist(),
@@ -112,9 +118,9 @@ def _defined(value: float) -> float | None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Run every seed, write the figures and numbers of it, print the table."""
+    """Run every seed, write the figures and numbers, and print the table."""
     make_folder(arguments.out)
-    # At these sizes a second thread gains nothing, and beside a busy process it spins (11 s of CPU time instead of 4).
+    # A second thread gains nothing here, and spins beside a busy process (11 s of CPU time instead of 4).
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from metaplast.studies.quadratic_experiment import run_random, summarize
 

@@ -1,11 +1,11 @@
-"""The paper, claim by claim: run what each needs, and write docs/results.md from what the runs left.
+"""Run what each claim of the paper needs, and write docs/results.md from the results.
 
     python scripts/reproduce.py --list                    # the claims, and which of them have been run here
-    python scripts/reproduce.py fig2 table1               # two of them, at CPU size (ten minutes for each seed)
-    python scripts/reproduce.py --budget paper fig2       # at the paper's own size: for a GPU
-    python scripts/reproduce.py --write-only              # nothing is run; the page from what there is
+    python scripts/reproduce.py fig2 table1               # two of them, at CPU size (ten minutes per seed)
+    python scripts/reproduce.py --budget paper fig2       # at the paper's own size, for a GPU
+    python scripts/reproduce.py --write-only              # run nothing, write the page from the results that exist
 
-Results go to outputs/reproduce/BUDGET/NAME. A claim that is complete there is not run again, one that was cut goes on.
+Results go to outputs/reproduce/BUDGET/NAME. Complete claims are not run again; interrupted ones are resumed.
 """
 
 import argparse
@@ -27,16 +27,22 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="claims to run (default: all)")
     add("--budget", choices=("cpu", "paper"), default="cpu", help="minutes on two cores, or the paper's own size")
-    add("--list", action="store_true", help="name the claims and how they stand, and run nothing")
-    add("--write-only", action="store_true", help="run nothing, write the page")
+    add("--list", action="store_true", help="list the claims and which of them are complete; run nothing")
+    add("--write-only", action="store_true", help="run nothing; write the page from the results that exist")
     add(
         "--set",
         nargs="+",
         default=[],
         metavar="KEY=VALUE",
-        help="more settings of src/train.py, such as data_dir=/data",
+        help="further settings of src/train.py, such as data_dir=/data",
     )
-    add("--outputs", type=Path, default=ROOT / "outputs" / "reproduce", metavar="DIR", help="where results go")
+    add(
+        "--outputs",
+        type=Path,
+        default=ROOT / "outputs" / "reproduce",
+        metavar="DIR",
+        help="folder of the results (default outputs/reproduce)",
+    )
     add("--docs", type=Path, default=ROOT / "docs", metavar="DIR", help="folder of the page (default docs)")
     arguments = parser.parse_args(argv)
     arguments.outputs = arguments.outputs.resolve()  # the commands run in the repository
@@ -45,26 +51,26 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0, 1 where a claim's command or files failed, 2 if refused."""
+    """Run the command; return 0, 1 if a claim failed or its results cannot be read, or 2 for an invalid argument."""
     return reproduce(parse(argv))
 
 
 def reproduce(arguments: argparse.Namespace) -> int:
-    """Do what the arguments ask for."""
+    """List, run or only judge the claims, as the arguments say; return the exit status."""
     from metaplast.reproduction.claims import claims
     from metaplast.reproduction.page import is_complete
 
     known = {claim.name: claim for claim in claims()}
     unknown = [name for name in arguments.names if name not in known]
     if unknown:
-        raise UserError(f"{unknown[0]}: there is no such claim; they are {', '.join(known)}")
+        raise UserError(f"NAME={unknown[0]}: expected one of {', '.join(known)}")
     chosen = [known[name] for name in arguments.names or known]
     if arguments.list:
         for claim in chosen:
             done = [b for b in claim.budgets if is_complete(claim, arguments.outputs / b / claim.name)]
-            print(f"{claim.name:16} {claim.says} [{', '.join(done) or 'not run here'}]")
+            print(f"{claim.name:16} {claim.statement} [{', '.join(done) or 'not run here'}]")
         return 0
-    check_target("--docs", arguments.docs / "results.md")  # not after hours of work
+    check_target("--docs", arguments.docs / "results.md")  # before hours of work
     failed = []
     for claim in [] if arguments.write_only else chosen:
         budget = arguments.budget if arguments.budget in claim.budgets else "cpu"
@@ -74,7 +80,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
             continue
         try:
             succeeded = run(claim.commands, folder, budget, arguments.set)
-        except UserError as refused:  # of this claim's folder; the others can be run
+        except UserError as refused:  # concerns this claim's folder only
             print(f"error: {refused}", file=sys.stderr)
             succeeded = False
         if not succeeded:
@@ -85,7 +91,7 @@ def reproduce(arguments: argparse.Namespace) -> int:
     for error in unread.values():
         print(f"error: {error}", file=sys.stderr)
     if failed:
-        print(f"failed: {', '.join(failed)}; the same command goes on with them", file=sys.stderr)
+        print(f"failed: {', '.join(failed)}; the same command resumes them", file=sys.stderr)
     return 1 if failed or any(claim.name in unread for claim in chosen) else 0
 
 
@@ -94,7 +100,7 @@ def run(commands: Sequence[str], folder: Path, budget: str, more: Sequence[str])
     for command in commands:
         words = [word.format(out=folder, budget=budget) for word in command.split()]
         if words[0] == "src/train.py":
-            words = resumed([*words, "logger=none", *more])
+            words = resume_words([*words, "logger=none", *more])
         if not words:
             continue
         print(f"python {' '.join(words)}", flush=True)
@@ -104,30 +110,34 @@ def run(commands: Sequence[str], folder: Path, budget: str, more: Sequence[str])
     return True
 
 
-def resumed(words: list[str]) -> list[str]:
-    """Return the words of a training command that goes on with what is there; none where nothing is left to do.
+def resume_words(words: list[str]) -> list[str]:
+    """Return the words of a training command that resumes from the existing results; none if it is complete.
 
-    A sweep goes on by `resume=true`, a single run by its directory. Raises UserError for a directory that holds
-    something, but nothing to go on from.
+    A sweep is resumed by `resume=true`, a single run by its directory. Raises UserError for a directory that has files
+    but nothing to resume from.
     """
+    from metaplast.runs.directory import has_checkpoint
     from metaplast.runs.index import read_run
+    from metaplast.runs.paths import SWEEP
 
     for word in words:
         key, _, directory = word.partition("=")
-        if key == "hydra.sweep.dir" and (Path(directory) / "sweep.json").exists():
+        if key == "hydra.sweep.dir" and (Path(directory) / SWEEP).exists():
             return [*words, "resume=true"]
-        if key == "hydra.run.dir" and any((Path(directory) / "checkpoints").glob("last*.ckpt")):
+        if key == "hydra.run.dir" and has_checkpoint(Path(directory)):
             return [] if read_run(Path(directory)).completed else [words[0], f"resume={directory}"]
         if key in ("hydra.sweep.dir", "hydra.run.dir") and Path(directory).is_dir() and any(Path(directory).iterdir()):
-            raise UserError(f"{directory}: holds something that cannot be gone on with; remove it, or move it away")
+            raise UserError(
+                f"{directory}: expected a run to resume or an empty folder, got other files; move them away"
+            )
     return words
 
 
 def write(outputs: Path, docs: Path) -> tuple[Path, dict[str, UserError]]:
-    """Judge every claim that is complete below `outputs`, and write the page with those recorded before.
+    """Judge every claim that is complete below `outputs`, and write the page together with the recorded rows.
 
-    Returns the page, and why a claim that is complete cannot be judged: its files do not hold what it is judged by, or
-    another claim that it is judged beside is missing.
+    Returns the page and, by claim, why a complete one cannot be judged: its files lack what the judge needs, or a claim
+    that it is compared with is missing.
     """
     from metaplast.reproduction.claims import claims
     from metaplast.reproduction.page import is_complete, measure, read_rows, take_pictures, write_page
@@ -140,8 +150,8 @@ def write(outputs: Path, docs: Path) -> tuple[Path, dict[str, UserError]]:
             missing = [name for name, folder in folders.items() if not is_complete(known[name], folder)]
             if missing:
                 if claim.name not in missing and budget not in rows.get(claim.name, {}):
-                    said = f"{claim.name}: is judged beside {missing[0]}, which is not complete there"
-                    unread[claim.name] = UserError(said)
+                    reason = f"{claim.name}: expected the complete claim {missing[0]} to compare with, got none"
+                    unread[claim.name] = UserError(reason)
                 continue
             try:
                 row = measure(claim, folders)

@@ -1,11 +1,11 @@
-"""What hidden weights mean in a trained network: the rise of the training loss when binary weights are switched.
+"""Measure the cost of sign flips in a trained network: how much the training loss increases, by size of |W^h|.
 
     python src/train.py experiment=sign_switch hydra.run.dir=outputs/sign_switch
-    python scripts/sign_switch.py outputs/sign_switch        # figure, table and numbers go into the run's directory
+    python scripts/sign_switch.py outputs/sign_switch        # results go to the run's directory
     python scripts/sign_switch.py outputs/train/DATE/TIME --draws 20 --switched 200 400 50 --out outputs/switched
 
-Weights are binned by |W^h| / max|W^h|; from each bin batches are drawn whose signs are switched. Needed: a rank
-correlation of bin and mean rise of at least 0.9 in each layer. How and why: src/metaplast/analysis/sign_switch.py.
+Weights are binned by |W^h| / max|W^h|, and the signs of random batches of each bin are flipped. A layer passes with a
+rank correlation of bin and mean increase of at least 0.9. Details: src/metaplast/studies/sign_flip.py.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from metaplast.cli.script import OneLineParser, script, whole
 from metaplast.errors import UserError
 from metaplast.io import write_text
+from metaplast.runs.paths import CONFIG
 from metaplast.system import yield_cores
 
 if TYPE_CHECKING:
@@ -27,42 +28,49 @@ if TYPE_CHECKING:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = OneLineParser(__doc__)
     add = parser.add_argument
-    add("run_dir", type=Path, metavar="RUN_DIR", help="the directory of a finished run")
-    add("--bins", type=whole(2, 1000), default=15, metavar="N", help="bins of |W^h| (default 15)")
+    add("run_dir", type=Path, metavar="RUN_DIR", help="directory of a completed run")
+    add("--bins", type=whole(2, 1000), default=15, metavar="N", help="number of bins of |W^h| (default 15)")
     add("--draws", type=whole(2, 100_000), default=100, metavar="N", help="batches drawn from each bin (default 100)")
     add(
         "--switched",
         type=whole(1, 10**9),
         nargs="+",
         metavar="N",
-        help="weights switched at once, a number for each layer (default 1000, 2000 in middle layers, 100 in the last)",
+        help="weights flipped at once, one number per layer (default 1000, 2000 in middle layers, 100 in the last)",
     )
     add(
         "--images",
         type=whole(2, 10**9),
         default=5000,
         metavar="N",
-        help="training images, the first so many, on which the loss is measured (default 5000)",
+        help="number of training images on which the loss is measured (default 5000)",
     )
     add(
         "--statistics",
         choices=("batch", "fixed"),
         default="batch",
-        help="mean and variance of a batch normalization: of these images under the switched weights, as in training "
-        "(batch, the default), or as they were before the switch (fixed)",
+        help="statistics of batch normalization: of these images with the flipped weights, as in training (batch, the "
+        "default), or with the original weights (fixed)",
     )
     add("--seed", type=whole(0, 2**32 - 1), default=0, metavar="N", help="seed of the draws (default 0)")
-    add("--threads", type=whole(1, 1024), default=1, metavar="N", help="threads to compute with (default 1)")
-    add("--data-dir", type=Path, metavar="DIR", help="where the data are (default: where the run had them)")
+    add("--threads", type=whole(1, 1024), default=1, metavar="N", help="number of threads (default 1)")
+    add("--data-dir", type=Path, metavar="DIR", help="folder of the data sets (default: that of the run)")
+    add(
+        "--trust",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a scenario or model of your own that config.yaml may name",
+    )
     add("--out", type=Path, metavar="DIR", help="folder of the results (default: RUN_DIR)")
     return parser.parse_args(argv)
 
 
 def measure(arguments: argparse.Namespace) -> "list[SwitchedLayer]":
-    """Load the run and switch signs in each of its layers, saying how far it has come."""
+    """Load the run and flip signs in each of its layers, with a progress line."""
     yield_cores()
     import numpy as np
     import torch
@@ -73,12 +81,12 @@ def measure(arguments: argparse.Namespace) -> "list[SwitchedLayer]":
     from metaplast.training.finished_run import load_finished_run
 
     torch.set_num_threads(arguments.threads)
-    run = load_finished_run(arguments.run_dir, arguments.data_dir)
+    run = load_finished_run(arguments.run_dir, arguments.data_dir, arguments.trust)
     names = list(hidden_weights(run.network))
     sizes = arguments.switched or batch_sizes(len(names))
     if len(sizes) != len(names):
-        raise UserError(f"--switched: has {len(sizes)} numbers, but has to have one a binary layer: {len(names)}")
-    # The normalization in place is that of the last task, so the loss is that of its data.
+        raise UserError(f"--switched: expected one number for each of {len(names)} binary layers, got {len(sizes)}")
+    # The current normalization is that of the last task, so the loss is taken on its data.
     x, y = task_tensors(run.scenario.benchmark.train_stream[-1]).batch(slice(0, arguments.images))
     network = prepare(run.network, x, arguments.statistics)
     classes = run.scenario.classes_of_task
@@ -91,7 +99,7 @@ def measure(arguments: argparse.Namespace) -> "list[SwitchedLayer]":
 
 
 def progress(name: str) -> Callable[[int, int], None]:
-    """Return what says how many bins of a layer are done: one line that is written over, or nothing off a terminal."""
+    """A function that prints how many bins of a layer are done: an updating line on a terminal, else one at the end."""
 
     def say(done: int, of: int) -> None:
         if sys.stderr.isatty():
@@ -103,42 +111,42 @@ def progress(name: str) -> Callable[[int, int], None]:
 
 
 def table(layers: "Sequence[SwitchedLayer]") -> str:
-    """Return the table of the layers, and the verdict."""
-    held = sum(layer.held for layer in layers)
+    """The table of the layers, and how many passed."""
+    passed = sum(layer.passed for layer in layers)
     return "\n".join(
         [
-            "layer       loss  max|W^h|  full bins  rank(full bins)  rank(all bins)  held",
+            "layer       loss  max|W^h|  full bins  rank(full bins)  rank(all bins)  passed",
             *(
                 f"{layer.name:<8} {layer.loss:>7.4f}  {layer.largest:>8.2f}  {layer.full.sum():>2} of "
                 f"{len(layer.full):>2}  {layer.rank_correlation:>15.3f}  {layer.rank_correlation_of_all:>14.3f}"
-                f"  {'yes' if layer.held else 'no':>4}"
+                f"  {'yes' if layer.passed else 'no':>6}"
                 for layer in layers
             ),
-            "full bins: those with more weights than are switched at once. Needed: rank(full bins) ≥ 0.9.",
-            f"Held in {held} of {len(layers)} layers.",
+            "full bins: those with more weights than are flipped at once. Needed: rank(full bins) ≥ 0.9.",
+            f"Passed in {passed} of {len(layers)} layers.",
         ]
     )
 
 
 def save(arguments: argparse.Namespace, layers: "Sequence[SwitchedLayer]", folder: Path) -> list[Path]:
-    """Write the figure, the table of bins and the numbers, and return where they are; what is undefined is null."""
+    """Write the figure, the table of bins and the numbers (null where undefined); return their paths."""
     from metaplast.report.figures.style import save_figure
     from metaplast.studies.sign_flip import draw_sign_switch
 
     picture, bins, numbers = (folder / f"sign_switch.{suffix}" for suffix in ("png", "csv", "json"))
-    title = f"The larger a hidden weight, the dearer its switch?   {arguments.run_dir}"
+    title = f"Cost of a sign flip by size of the hidden weight   {arguments.run_dir}"
     save_figure(picture, draw_sign_switch(layers, title), dpi=150)
     rows = [
-        f"{layer.name},{b},{layer.centre[b]},{layer.count[b]},{layer.switched[b]},{layer.draws[b]},"
+        f"{layer.name},{b},{layer.center[b]},{layer.count[b]},{layer.switched[b]},{layer.draws[b]},"
         f"{_text(layer.mean[b])},{_text(layer.spread[b])}"
         for layer in layers
         for b in range(len(layer.count))
     ]
-    write_text(bins, "\n".join(["layer,bin,centre,count,switched,draws,mean_rise,spread", *rows]) + "\n")
+    write_text(bins, "\n".join(["layer,bin,center,count,switched,draws,mean_increase,spread", *rows]) + "\n")
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(arguments).items()}
     content = {
         "settings": settings,
-        "held": all(layer.held for layer in layers),
+        "passed": all(layer.passed for layer in layers),
         "layers": [
             {
                 "layer": layer.name,
@@ -147,7 +155,7 @@ def save(arguments: argparse.Namespace, layers: "Sequence[SwitchedLayer]", folde
                 "full_bins": int(layer.full.sum()),
                 "rank_correlation": _defined(layer.rank_correlation),
                 "rank_correlation_of_all_bins": _defined(layer.rank_correlation_of_all),
-                "held": layer.held,
+                "passed": layer.passed,
             }
             for layer in layers
         ],
@@ -165,17 +173,17 @@ def _text(value: float) -> str:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Measure, write, print."""
+    """Measure, write the results and print the table."""
     folder = arguments.out or arguments.run_dir
-    if not (arguments.run_dir / "config.yaml").is_file():  # said before torch is imported
-        raise UserError(f"{arguments.run_dir}: is not the directory of a run, since it holds no config.yaml")
+    if not (arguments.run_dir / CONFIG).is_file():  # before torch is imported
+        raise UserError(f"RUN_DIR={arguments.run_dir}: expected the directory of a run, got one without {CONFIG}")
     if arguments.out is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"--out {folder} cannot be made: {error.strerror}; give a folder that can") from error
+            raise UserError(f"--out {folder}: expected a folder that can be made, got {error.strerror}") from error
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"{folder} cannot be written to; give another folder by --out")
+        raise UserError(f"--out {folder}: expected a folder that can be written to, got no permission")
     layers = measure(arguments)
     paths = save(arguments, layers, folder)
     print(table(layers))

@@ -1,10 +1,10 @@
-"""Upload runs that were recorded offline, each once and with every row that it measured.
+"""Upload runs recorded offline to Weights & Biases, each once and with all its rows.
 
     python scripts/sync.py outputs/train/2026-11-24/10-00-00
     python scripts/sync.py outputs/multirun
 
-Runs are found in and below each DIR. What W&B lost of a run that was killed is filled in from the files of its
-directory, in a copy; the recording itself is never changed. The server and the API key are those of `wandb login`.
+Runs are found in and below each DIR. Rows that W&B lost when a run was killed are restored from the files of the run,
+in a copy; the recording itself is not changed. The server and the API key are those of `wandb login`.
 """
 
 import argparse
@@ -18,24 +18,24 @@ from metaplast.errors import UserError
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = OneLineParser(__doc__)
     parser.add_argument(
-        "directories", nargs="+", type=Path, metavar="DIR", help="a run, or a folder with runs below it"
+        "directories", nargs="+", type=Path, metavar="DIR", help="a run, or a folder that contains runs"
     )
     return parser.parse_args(argv)
 
 
 @script
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 1 if a run could not be uploaded, 2 if none could even be tried."""
+    """Run the command; return 1 if an upload failed, 2 for an invalid argument or no server."""
     arguments = parse(argv)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a sweep may be running beside it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # leaves the cores to a running sweep
     from metaplast.loggers.wandb import require_server
-    from metaplast.loggers.wandb_offline import upload, why_not
+    from metaplast.loggers.wandb_offline import skip_reason, upload
     from metaplast.runs.index import find_runs
 
-    runs = [(run, why_not(run)) for run in find_runs(arguments.directories)]
+    runs = [(run, skip_reason(run)) for run in find_runs(arguments.directories)]
     if any(reason is None for _, reason in runs):
         print(f"server: {require_server()}", flush=True)
     status = 0

@@ -1,4 +1,4 @@
-"""Train one network on a sequence of tasks, and show how much of the old ones is left.
+"""Train one network on a sequence of tasks, and show how much it forgets.
 
 python src/train.py strategy=meta m=1.3 scenario=pmnist
 python src/train.py --help
@@ -17,8 +17,8 @@ CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
 def train(config: "DictConfig", run_dir: Path) -> dict[str, Any]:
-    """Build what `config` names, fit it, and report in `run_dir`; return the summary."""
-    from metaplast.cli.run import run  # 12 s of imports, which a wrong setting never pays
+    """Train what `config` names, write the results to `run_dir`, and return the summary."""
+    from metaplast.cli.run import run  # 12 s of imports, for which an invalid setting need not wait
 
     return run(config, run_dir)
 

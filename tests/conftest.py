@@ -241,7 +241,12 @@ def _lay_run(path: Path, status: str = "completed", *, seed: int = 0, n_tasks: i
         **{"m": m, "seed": seed, "epochs_per_task": 1, "batch_size": 100, "data_dir": "data", "resume": None},
         "scenario": {"_target_": "metaplast.scenarios.permuted_digits", "name": "pdigits", "n_tasks": n_tasks},
         "model": {"name": "bnn", "hidden": hidden, "norm": "batch", "norm_per_task": True, "gamma_init": "uniform"},
-        "strategy": {"name": strategy, "uses_m": strategy == "meta", "stream": "sequence", "reset_optimizer": False},
+        "strategy": {
+            "name": strategy,
+            "uses_m": strategy == "meta",
+            "task_order": "sequence",
+            "reset_optimizer": False,
+        },
         "logger": {"name": "none"},
         **changed,
     }

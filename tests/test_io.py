@@ -10,7 +10,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaplast.errors import UserError
-from metaplast.io import atomic_path, check_target, write_text
+from metaplast.io import (
+    RefusedFileError,
+    acquire_lock,
+    atomic_path,
+    check_target,
+    create_exclusively,
+    read_regular,
+    write_text,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -129,3 +137,54 @@ def test_a_reader_beside_several_writers_sees_only_whole_files(tmp_path: Path) -
     while any(writer.is_alive() for writer in writers):
         assert target.read_text() in texts
     assert names(tmp_path) == ["note.txt"]
+
+
+def test_a_lock_is_exclusive_until_it_is_released(tmp_path: Path) -> None:
+    lock = acquire_lock(tmp_path / ".lock")
+    assert lock is not None
+    assert acquire_lock(tmp_path / ".lock") is None
+    lock.release()
+    again = acquire_lock(tmp_path / ".lock", timeout=1)
+    assert again is not None
+    again.release()
+
+
+def test_a_lock_that_cannot_be_made_is_an_error_and_no_fallback(tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(OSError, match="Is a directory"):
+        acquire_lock(tmp_path / ".lock")
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_only_regular_files_no_larger_than_expected_are_read(tmp_path: Path) -> None:
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    run.mkdir()
+    (run / "file").write_bytes(b"12345")
+    outside.write_bytes(b"secret")
+    (run / "out").symlink_to("../outside")
+    (run / "in").symlink_to("file")
+    (run / "zero").symlink_to("/dev/zero")
+    (run / "loop").symlink_to("loop")
+    os.mkfifo(run / "pipe")
+    assert read_regular(run / "file", 5, within=run) == read_regular(run / "in", 5, within=run) == b"12345"
+    assert read_regular(run / "out", 9) == b"secret"
+    for name, limit in (("file", 4), ("out", 9), ("zero", 9), ("pipe", 9), (".", 9)):
+        with pytest.raises(RefusedFileError):
+            read_regular(run / name, limit, within=run)
+    for name in ("loop", "absent"):
+        with pytest.raises(OSError, match=name):
+            read_regular(run / name, 9, within=run)
+    with pytest.raises(RefusedFileError, match="no regular file"):
+        read_regular(Path("/dev/zero"), 9)
+
+
+def test_a_link_is_replaced_and_never_written_through(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    (tmp_path / "note.txt").symlink_to(precious)
+    write_text(tmp_path / "note.txt", "new")
+    assert (precious.read_text(), (tmp_path / "note.txt").read_text()) == ("mine", "new")
+    (tmp_path / "link").symlink_to(tmp_path / "absent")
+    with pytest.raises(FileExistsError), create_exclusively(tmp_path / "link"):
+        pass
+    assert not (tmp_path / "absent").exists()

@@ -1,34 +1,37 @@
-"""The one kind of error that is the user's to mend: it is shown as a line, without a traceback.
-
-How a command ends: its exit statuses.
-
-The exceptions that keep Hydra from commenting on an error first.
-"""
+"""The errors that a user sees as one line, and the exit statuses of the command."""
 
 
 class UserError(Exception):
-    """Bad input or a missing resource. The message names the key, the value that came and what is allowed."""
+    """Invalid user input or a missing resource; the message has the form `KEY=VALUE: expected X, got Y`."""
 
 
-FAILED = 1
-"""The run broke off; also the status of an error in our own code."""
-REFUSED = 2
-"""The command line or the configuration cannot be: nothing was started and nothing was written."""
-INTERRUPTED = 130
-"""Ctrl-C, as shells have it: 128 + SIGINT."""
-PIPE_CLOSED = 141
-"""Nobody reads what is printed any more: 128 + SIGPIPE."""
-TERMINATED = 143
-"""Asked to end, by a scheduler for one: 128 + SIGTERM."""
+class TrainingError(UserError):
+    """A UserError after the first training step: the files of the run are kept, and the run can be resumed."""
 
 
-class Carried(BaseException):
-    """Carries its cause out through Hydra, which would turn an Exception of a callback into a warning."""
+class JobError(Exception):
+    """A job of a sweep failed, and why. It is an Exception, so that Hydra runs the other jobs."""
+
+
+class HydraAbort(BaseException):
+    """Takes its cause through Hydra, which turns an Exception raised in a callback into a warning."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
 
 
-class JobError(Exception):
-    """A job of a multirun failed, and said why. An Exception, so that Hydra goes on with the other jobs."""
+FAILED = 1
+"""The run failed; also the status of an error in our own code."""
+REFUSED = 2
+"""The command line or the configuration is invalid: nothing was started and nothing was written."""
+HANGED_UP, INTERRUPTED, WARNED, PIPE_CLOSED, TERMINATED = 129, 130, 138, 141, 143
+"""128 + the number of the signal, as shells have it: SIGHUP, SIGINT, SIGUSR1, SIGPIPE, SIGTERM."""
+STOPPED_BY = {
+    HANGED_UP: "SIGHUP",
+    INTERRUPTED: "Ctrl-C",
+    WARNED: "SIGUSR1",
+    PIPE_CLOSED: "a closed pipe",
+    TERMINATED: "SIGTERM",
+}
+"""What stopped a command that ends with one of these statuses."""

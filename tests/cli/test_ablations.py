@@ -28,7 +28,7 @@ ARMS = {
 def test_an_arm_changes_what_the_study_calls_it_by_and_overrules_the_experiment(
     composed: Callable[..., DictConfig], name: str
 ) -> None:
-    config = composed("experiment=parity", f"arm={name}")
+    config = composed("experiment=parity", f"ablation={name}")
     check(config)
     told = description(config)
     assert arm(told) == ARMS[name]
@@ -36,7 +36,7 @@ def test_an_arm_changes_what_the_study_calls_it_by_and_overrules_the_experiment(
 
 
 def test_every_arm_is_tried(conf: Path) -> None:
-    assert {path.stem for path in (conf / "arm").glob("*.yaml")} == ARMS.keys()
+    assert {path.stem for path in (conf / "ablation").glob("*.yaml")} == ARMS.keys()
 
 
 @pytest.mark.parametrize("budget", ["cpu", "paper"])
@@ -44,8 +44,8 @@ def test_the_experiment_is_a_grid_of_all_arms_at_three_widths(composed: Callable
     config = composed("experiment=normalization", f"budget={budget}", "m=0")
     check(config)
     assert config.diagnostics
-    assert config.figures == ["normalization"]
+    assert config.plots == ["normalization"]
     params = config.hydra.sweeper.params
-    assert set(params.arm.split(",")) == ARMS.keys()
+    assert set(params.ablation.split(",")) == ARMS.keys()
     assert params["model.hidden"].count("[") == 3
     assert params.m.startswith("0,")

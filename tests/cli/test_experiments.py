@@ -15,7 +15,14 @@ from metaplast.config.validate import check, warnings
 from metaplast.report.report import report_sweep
 
 Compose = Callable[..., DictConfig]
-SMALL = ["epochs_per_task=2", "measure_every=2", "logger=none", "trainer.progress=none", "trainer.threads=1", "seed=0"]
+SMALL = [
+    "epochs_per_task=2",
+    "eval_every_n_epochs=2",
+    "logger=none",
+    "trainer.progress=none",
+    "trainer.threads=1",
+    "seed=0",
+]
 DIGITS = ["scenario=pdigits", "scenario.n_tasks=2"]
 TINY = {
     "beyond_consolidation": DIGITS,
@@ -31,7 +38,7 @@ TINY = {
     "fig4_mnist_fmnist": DIGITS,
     "fig4_mnist_usps": [*DIGITS, "model.channels=[4]"],
     "look": DIGITS,
-    "normalization": [*DIGITS, "model.hidden=[16]", "m=2", "arm=reference,running"],
+    "normalization": [*DIGITS, "model.hidden=[16]", "m=2", "ablation=reference,running"],
     "paper": DIGITS,
     "parity": DIGITS,
     "rotated": DIGITS,
@@ -70,7 +77,7 @@ def test_the_arms_can_be_run_at_cpu_size(experiment: str, composed: Compose) -> 
     for arm in arms(composed, f"experiment={experiment}", most=1):
         check(arm)
         assert warnings(arm) == []
-        assert arm.figures or arm.hydra.mode is None, "the grid of an experiment is drawn"
+        assert arm.plots or arm.hydra.mode is None, "the grid of an experiment is drawn"
 
 
 DESIGN: dict[str, tuple[int, list[Any], set[Any], list[Any]]] = {
@@ -142,7 +149,7 @@ def assert_drawn(folder: Path) -> None:
     assert {summary["status"] for summary in summaries} == {"completed"}
     config = OmegaConf.load(next(folder.glob("*/config.yaml")))
     files = [path.name for path in folder.iterdir()]
-    for figure in config.figures:
+    for figure in config.plots:
         assert any(file.startswith(figure) for file in files), figure
 
 

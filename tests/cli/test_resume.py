@@ -67,7 +67,7 @@ def test_what_would_change_the_run_is_refused_by_name(override: str, stopped: Pa
     [
         ("config.yaml", None, "is not the directory of a run"),
         ("config.yaml", "m: [1", "its config.yaml cannot be read"),
-        ("config.yaml", "[1]", "its config.yaml holds no settings"),
+        ("config.yaml", "[1]", "its config.yaml cannot be read: expected settings"),
         ("config.yaml", "m: 1", "its config.yaml cannot be run: seed is missing"),
         ("checkpoints/last.ckpt", None, "there is no checkpoint"),
         ("summary.json", '{"status": "completed"}', "this run is complete, so that nothing is left to do"),
@@ -139,3 +139,84 @@ sys.exit(command(lambda config, run_dir: (print(flush=True), time.sleep(60)), Pa
     first.send_signal(signal.SIGKILL)  # a killed process leaves no lock behind
     first.wait()
     assert len(answer("resume=stopped").runs) == 1
+
+
+TOUCHING = """
+from pathlib import Path
+
+from metaplast.data import TaskTensors, load_digits
+from metaplast.scenarios import Scenario
+
+Path("acted").touch()
+
+
+def negatives(seed, data_dir, n_tasks=2):
+    return None
+"""
+
+
+@pytest.fixture
+def with_own_scenario(stopped: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The run that was stopped, of a scenario whose module says that it was imported by a file `acted`."""
+    (workplace / "my_lab.py").write_text(TOUCHING, encoding="utf-8")
+    monkeypatch.syspath_prepend(workplace)
+    config = OmegaConf.load(stopped / "config.yaml")
+    config.scenario = {"_target_": "my_lab.negatives", "name": "negatives"}
+    OmegaConf.save(config, stopped / "config.yaml")
+    return stopped
+
+
+def test_a_run_directory_brings_no_code_of_its_own(with_own_scenario: Path, answer: Answers, workplace: Path) -> None:
+    answered = answer("resume=stopped", task=run)
+    assert (answered.status, answered.runs) == (2, [])
+    said = "resume=stopped: its config.yaml: scenario._target_=my_lab.negatives: expected a scenario of metaplast; "
+    assert answered.err.startswith(said)
+    assert answered.err.count("\n") == 1
+    assert not (workplace / "acted").exists()
+
+
+def test_ones_own_code_is_trusted_by_its_name(with_own_scenario: Path, answer: Answers) -> None:
+    for trust in ("trust=my_lab.negatives", "trust=[other.name,my_lab.negatives]"):
+        [(config, _)] = answer("resume=stopped", trust).runs
+        assert config["scenario"]["_target_"] == "my_lab.negatives"
+    for other in ("trust=my_lab", "trust=[]", "trust=null", "trust=3", "trust=my_lab.other"):
+        assert answer("resume=stopped", other).status == 2
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"hydra": {"job": {"name": "x"}}}, "hydra: expected no section"),
+        ({"data_dir": "${oc.env:HOME}"}, "data_dir=${oc.env:HOME}: expected a value, got an interpolation"),
+        ({"model": {"_target_": "torch.load"}}, "model._target_=torch.load: expected a model of metaplast"),
+        (
+            {"strategy": {"plugins": [{"_target_": "os.getcwd"}]}},
+            "strategy.plugins[0]._target_=os.getcwd: expected a p",
+        ),
+    ],
+)
+def test_what_no_run_of_ours_holds_is_refused_in_a_line(
+    section: dict[str, Any], said: str, stopped: Path, answer: Answers
+) -> None:
+    config = OmegaConf.load(stopped / "config.yaml")
+    OmegaConf.save(OmegaConf.merge(config, section), stopped / "config.yaml")
+    answered = answer("resume=stopped")
+    assert (answered.status, answered.runs, answered.err.count("\n")) == (2, [], 1)
+    assert answered.err.startswith(f"resume=stopped: its config.yaml: {said}")
+
+
+def test_the_job_of_a_sweep_brings_no_code_but_what_the_command_names(answer: Answers, workplace: Path) -> None:
+    sweep = ("-m", "seed=0", "logger=none", "hydra/launcher=basic", "hydra.sweep.dir=sweep")
+
+    def leave_checkpoint(config: Any, run_dir: Path) -> None:
+        config = OmegaConf.merge(config, {"resume": None, "model": {"_target_": "my_lab.net"}})
+        OmegaConf.save(config, run_dir / "config.yaml", resolve=True)
+        (run_dir / "checkpoints").mkdir()
+        (run_dir / "checkpoints" / "last.ckpt").touch()
+        raise UserError("cut")
+
+    assert answer(*sweep, task=leave_checkpoint).status == 1
+    answered = answer(*sweep, "resume=true")
+    assert (answered.status, answered.runs) == (1, [])
+    assert "model._target_=my_lab.net: expected a model of metaplast" in answered.err
+    assert len(answer(*sweep, "resume=true", "trust=my_lab.net").runs) == 1

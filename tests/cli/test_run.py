@@ -17,15 +17,15 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.cli.run import CHECKPOINT, run
+from metaplast.cli.run import run
 from metaplast.errors import UserError
-from metaplast.loggers import wandb_workspace as dashboard
-from metaplast.metrics.continual import FIGURES
-from metaplast.report import read_matrix_csv
-from metaplast.report.report import rebuild_results
+from metaplast.loggers import wandb_workspace
+from metaplast.metrics.continual import SUMMARY_METRICS
+from metaplast.report.report import rebuild_run
 from metaplast.runs.index import read_run
+from metaplast.runs.paths import LAST_CHECKPOINT
 from metaplast.runs.summary import description
-from metaplast.runs.tables import read_baseline
+from metaplast.runs.tables import read_baseline, read_matrix_csv
 from metaplast.training.callbacks.thread_throttle import SharedCores
 from metaplast.training.checkpoint import read_checkpoint
 
@@ -60,14 +60,14 @@ def files_of(run_dir: Path) -> dict[str, Any]:
     """What a run measured: rows without times, the matrix, and every tensor of its last state."""
     with (run_dir / "metrics.csv").open(encoding="utf-8") as file:
         rows = [{k: v for k, v in row.items() if "second" not in k} for row in csv.DictReader(file)]
-    state = read_checkpoint(run_dir / CHECKPOINT)
+    state = read_checkpoint(run_dir / LAST_CHECKPOINT)
     return {"rows": rows, "matrix": (run_dir / "accuracy_matrix.csv").read_text("utf-8"), "state": state["state_dict"]}
 
 
 def test_a_run_leaves_its_files_and_a_summary_that_says_what_it_was(small: Compose, tmp_path: Path) -> None:
     summary = run(small("m=1.3"), tmp_path / "run")
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
-    assert summary == json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))
+    assert {"format": 2, **summary} == json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))
     expected = {
         "strategy": "meta", "scenario": "pdigits", "model": "bnn", "m": 1.3, "seed": 0, "n_tasks": 3, "norm": "batch",
         "gamma_init": "uniform", "test_statistics": "batch", "reset_optimizer": False, "task_boundary_used": True,
@@ -75,7 +75,7 @@ def test_a_run_leaves_its_files_and_a_summary_that_says_what_it_was(small: Compo
     }  # fmt: skip
     assert {key: summary[key] for key in expected} == expected
     R = read_matrix_csv(tmp_path / "run" / "accuracy_matrix.csv")
-    assert torch.equal(R, torch.tensor(summary["accuracy_matrix"], dtype=torch.float64))
+    assert R.tolist() == summary["accuracy_matrix"]
     assert summary["average_accuracy"] == pytest.approx(R[-1].mean().item())
     assert all(0 <= value <= 1 for value in summary["accuracy_before_training"])
     assert not math.isnan(summary["forward_transfer"])
@@ -90,7 +90,7 @@ def test_threads_follow_the_load_unless_they_are_given(
     reads = itertools.count()
     always = functools.partial(SharedCores, waited=lambda: 1e6 * next(reads))
     monkeypatch.setattr("metaplast.cli.run.SharedCores", always)
-    monkeypatch.setattr("metaplast.cli.run.cores", lambda: 2)
+    monkeypatch.setattr("metaplast.training.trainer.default_threads", lambda: 2)
     monkeypatch.setattr("metaplast.training.callbacks.thread_throttle.WINDOW", 0.0)
     giving_way = run(small("trainer.threads=null"), tmp_path / "giving way")
     fixed = run(small("trainer.threads=2"), tmp_path / "fixed")
@@ -120,14 +120,14 @@ def test_the_first_row_of_metrics_is_the_baseline_and_the_checkpoint_and_the_col
     assert told == {
         **{"epoch": "0", "step": "0", "task": "2", "epoch_in_task": "0", "train_loss": "nan", "flips/layer1": "nan"}
     }
-    rows = read_checkpoint(tmp_path / "run" / CHECKPOINT)["callbacks"]["Recorder"]["rows"]
-    assert [row["epoch"] for row in rows] == [1, 2]
+    rows = read_checkpoint(tmp_path / "run" / LAST_CHECKPOINT)["callbacks"]["Recorder"]["rows"]
+    assert [row["epoch"] for row in rows] == [2]  # those before are in metrics.csv
     header = (tmp_path / "run" / "metrics.csv").read_text("utf-8").splitlines()[0]
     assert header.split(",") == list(rows[0])
 
 
 @pytest.mark.parametrize(
-    "overrides", [("measure_every=2", "only_tasks=2"), ("strategy=joint",)], ids=["sequence", "joint"]
+    "overrides", [("eval_every_n_epochs=2", "max_tasks=2"), ("strategy=joint",)], ids=["sequence", "joint"]
 )
 def test_the_files_of_a_run_are_rebuilt_to_the_last_bit_from_its_configuration_and_metrics(
     small: Compose, tmp_path: Path, overrides: tuple[str, ...]
@@ -141,8 +141,8 @@ def test_the_files_of_a_run_are_rebuilt_to_the_last_bit_from_its_configuration_a
     # What summary.json says as soon as a run has started.
     told = json.dumps({**description(small(*overrides)), "status": "running"})
     (run_dir / "summary.json").write_text(told, "utf-8")
-    rebuilt = rebuild_results(read_run(run_dir))
-    assert rebuilt == {key: summary[key] for key in (*FIGURES, "accuracy_matrix", "accuracy_before_training")}
+    rebuilt = rebuild_run(read_run(run_dir))
+    assert rebuilt == {key: summary[key] for key in (*SUMMARY_METRICS, "accuracy_matrix", "accuracy_before_training")}
     assert {name: (run_dir / name).read_bytes() for name in results} == before
     assert (run_dir / "summary.json").read_text("utf-8") == told
 
@@ -153,7 +153,7 @@ def test_the_files_of_a_run_are_rebuilt_to_the_last_bit_from_its_configuration_a
         ("model.test_statistics=population",),
         ("strategy.reset_optimizer=true", "model.test_statistics=running"),
         ("model.norm=layer",),
-        ("measure_every=2",),
+        ("eval_every_n_epochs=2",),
     ],
     ids=["population", "running-reset", "layer", "measured-seldom"],
 )
@@ -165,7 +165,7 @@ def test_a_run_that_was_cut_and_resumed_ends_in_the_same_bits(
     with before_epoch(cut, RuntimeError("cut")), pytest.raises(RuntimeError, match="cut"):
         run(small(*overrides), tmp_path / "cut")
     assert json.loads((tmp_path / "cut" / "summary.json").read_text("utf-8"))["status"] == "failed"
-    assert len(files_of(tmp_path / "cut")["rows"]) == 1 + (cut // 2 if "measure_every=2" in overrides else cut)
+    assert len(files_of(tmp_path / "cut")["rows"]) == 1 + (cut // 2 if "eval_every_n_epochs=2" in overrides else cut)
 
     torch.manual_seed(99)  # whatever the process did in between must not matter
     run(small(*overrides, f"resume={tmp_path / 'cut'}"), tmp_path / "cut")
@@ -203,7 +203,7 @@ def test_the_other_networks_run(small: Compose, tmp_path: Path, model: str) -> N
 
 
 def test_tests_may_be_rarer_than_epochs(small: Compose, tmp_path: Path) -> None:
-    often, seldom = run(small(), tmp_path / "often"), run(small("measure_every=2"), tmp_path / "seldom")
+    often, seldom = run(small(), tmp_path / "often"), run(small("eval_every_n_epochs=2"), tmp_path / "seldom")
     assert often["accuracy_matrix"] == seldom["accuracy_matrix"]
     assert len(files_of(tmp_path / "seldom")["rows"]) == 1 + 3
 
@@ -248,8 +248,17 @@ def test_the_copy_in_wandb_holds_the_rows_of_metrics_and_what_the_run_came_to(sm
     assert [[item[name] for name in rows[0]] for item in copied] == [[float(v) for v in row.values()] for row in rows]
     assert [item["task"] for item in items if "after_task/average_accuracy" in item] == [0, 1, 2]
     logged = {name.removesuffix(part) for item in items for name in item for part in ("", ".path", ".sha256")}
-    assert {*dashboard.HISTORY} <= logged
+    assert {*wandb_workspace.HISTORY} <= logged
     config = OmegaConf.load(tmp_path / "run" / "config.yaml")
-    named = (*dashboard.CONFIG, *dashboard.CONDITIONS)
+    named = (*wandb_workspace.CONFIG, *wandb_workspace.CONDITIONS)
     assert all(OmegaConf.select(config, name) is not None for name in named)
-    assert {*dashboard.SUMMARY} <= json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")).keys()
+    assert {*wandb_workspace.SUMMARY} <= json.loads((tmp_path / "run" / "summary.json").read_text("utf-8")).keys()
+
+
+def test_a_second_run_into_the_directory_of_a_finished_one_is_refused(
+    tmp_path: Path, small: Callable[..., DictConfig]
+) -> None:
+    (tmp_path / "summary.json").write_text(json.dumps({"status": "completed"}), encoding="utf-8")
+    with pytest.raises(UserError, match=rf"^run_dir={tmp_path}: expected .*, got a completed run; give another$"):
+        run(small(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]

@@ -9,11 +9,12 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.cli.run import CHECKPOINT, run
+from metaplast.cli.run import run
 from metaplast.errors import UserError
-from metaplast.report import read_matrix_csv, read_metrics
-from metaplast.report.report import rebuild_results
+from metaplast.report.report import rebuild_run
 from metaplast.runs.index import read_run
+from metaplast.runs.paths import LAST_CHECKPOINT
+from metaplast.runs.tables import read_matrix_csv, read_metrics
 from metaplast.training.checkpoint import read_checkpoint
 
 Compose = Callable[..., DictConfig]
@@ -73,7 +74,7 @@ def test_the_results_of_a_stream_are_rebuilt_from_its_metrics(small: Compose, tm
     summary, matrix = run(small(*STREAM), tmp_path / "run"), tmp_path / "run" / "accuracy_matrix.csv"
     before = matrix.read_bytes()
     matrix.unlink()
-    assert rebuild_results(read_run(tmp_path / "run")).items() <= summary.items()
+    assert rebuild_run(read_run(tmp_path / "run")).items() <= summary.items()
     assert matrix.read_bytes() == before
 
 
@@ -107,7 +108,7 @@ def test_an_augmented_stream_that_was_cut_and_resumed_ends_in_the_same_bits(
     resumed = run(going_on, tmp_path / "cut")
     assert whole["widths"] == [4, 4, 8]
     assert whole["accuracy_matrix"] == resumed["accuracy_matrix"]
-    states = [read_checkpoint(tmp_path / name / CHECKPOINT)["state_dict"] for name in ("whole", "cut")]
+    states = [read_checkpoint(tmp_path / name / LAST_CHECKPOINT)["state_dict"] for name in ("whole", "cut")]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     plain = run(OmegaConf.merge(config, {"scenario": {"augment": "none"}}), tmp_path / "plain")  # type: ignore[arg-type]
@@ -119,7 +120,7 @@ def test_an_augmented_stream_that_was_cut_and_resumed_ends_in_the_same_bits(
 
 
 def test_a_picture_of_many_runs_takes_streams_too(small: Compose, tmp_path: Path) -> None:
-    from metaplast.report import report_sweep
+    from metaplast.report.report import report_sweep
 
     for m in (0.0, 2.0):
         run(small(*STREAM, f"m={m}"), tmp_path / "runs" / str(m))

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.cli.run import run
 from metaplast.data import load_digits
-from metaplast.report import read_metrics
+from metaplast.runs.tables import read_metrics
 from metaplast.scenarios import permuted
 
 Compose = Callable[..., DictConfig]
@@ -34,20 +34,20 @@ def ran(composed: Compose, workplace: Path) -> Callable[..., tuple[dict[str, Any
 
 
 def test_a_run_on_validation_data_never_sees_the_test_data(ran: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    summary, rows = ran("as-they-are", "test_on=validation", "validation_share=0.25")
-    assert (summary["test_on"], summary["validation_share"], summary["status"]) == ("validation", 0.25, "completed")
+    summary, rows = ran("as-they-are", "eval_split=validation", "val_fraction=0.25")
+    assert (summary["eval_split"], summary["val_fraction"], summary["status"]) == ("validation", 0.25, "completed")
 
     def other_test_data(train: bool) -> tuple[torch.Tensor, torch.Tensor]:
         images, labels = load_digits(train=train)
         return (images, labels) if train else (255 - images[:40], labels[:40].flip(0))
 
     monkeypatch.setattr(permuted, "load_digits", other_test_data)
-    assert ran("other", "test_on=validation", "validation_share=0.25")[1] == rows
-    assert ran("tested")[0]["validation_share"] is None
+    assert ran("other", "eval_split=validation", "val_fraction=0.25")[1] == rows
+    assert ran("tested")[0]["val_fraction"] is None
 
 
 def test_the_first_tasks_are_trained_as_in_the_whole_stream(ran: Any) -> None:
-    (whole, _), (begun, rows) = ran("whole"), ran("begun", "only_tasks=2")
+    (whole, _), (begun, rows) = ran("whole"), ran("begun", "max_tasks=2")
     assert [row["task"] for row in rows] == [0, 1]
-    assert (begun["n_tasks"], begun["only_tasks"], whole["only_tasks"]) == (2, 2, None)
+    assert (begun["n_tasks"], begun["max_tasks"], whole["max_tasks"]) == (2, 2, None)
     assert begun["accuracy_matrix"] == [row[:2] for row in whole["accuracy_matrix"][:2]]

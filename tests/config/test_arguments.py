@@ -1,7 +1,4 @@
-"""Wrong arguments of every scenario are refused in one line, before any data is looked for.
-
-Settings of plugins that cannot be are refused by name, before anything is trained.
-"""
+"""Wrong arguments of every scenario are refused in one line, before any data is looked for."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,13 +6,8 @@ from typing import Any
 import pytest
 
 from metaplast import scenarios
+from metaplast.config.constraints import shown
 from metaplast.errors import UserError
-from metaplast.strategies.plugins.der import DER
-from metaplast.strategies.plugins.gem import AGEM, GEM
-from metaplast.strategies.plugins.lwf import LwF
-from metaplast.strategies.plugins.mas import MAS
-from metaplast.strategies.plugins.replay import Replay
-from metaplast.strategies.plugins.rwalk import RWalk
 
 GOOD: dict[Callable[..., Any], dict[str, Any]] = {
     scenarios.permuted_fashion_mnist: {"n_tasks": 2},
@@ -33,17 +25,17 @@ GOOD: dict[Callable[..., Any], dict[str, Any]] = {
 }
 
 BAD = [
-    (scenarios.permuted_fashion_mnist, "n_tasks", 0, "an integer of at least 1"),
-    (scenarios.permuted_fashion_mnist, "seed", -1, "an integer of at least 0"),
-    (scenarios.rotated_mnist, "n_tasks", 0, "an integer of at least 1"),
+    (scenarios.permuted_fashion_mnist, "n_tasks", 0, "expected an integer from 1 to 10000"),
+    (scenarios.permuted_fashion_mnist, "seed", -1, "expected an integer from 0 to 4294967295"),
+    (scenarios.rotated_mnist, "n_tasks", 0, "expected an integer from 1 to 10000"),
     (scenarios.rotated_mnist, "angles", "90", "a number of degrees"),
     (scenarios.rotated_mnist, "angles", None, "a number of degrees"),
     (scenarios.rotated_mnist, "angles", [0, float("nan")], "a number of degrees"),
     (scenarios.rotated_mnist, "angles", True, "a number of degrees"),
-    (scenarios.rotated_mnist, "angles", [0, 1, 2], "has 3 angles, but scenario.n_tasks=2"),
-    (scenarios.split_mnist, "n_tasks", 3, "has to divide the 10 classes"),
-    (scenarios.split_fashion_mnist, "n_tasks", 0, "an integer of at least 1"),
-    (scenarios.split_mnist, "incremental", "domain", "has to be one of class, task"),
+    (scenarios.rotated_mnist, "angles", [0, 1, 2], "expected scenario.n_tasks=2 angles, got 3"),
+    (scenarios.split_mnist, "n_tasks", 3, "expected a number that divides the 10 classes"),
+    (scenarios.split_fashion_mnist, "n_tasks", 0, "expected an integer from 1 to 10"),
+    (scenarios.split_mnist, "incremental", "domain", "expected one of class, task"),
     (scenarios.whole_datasets, "order", [], "a list of one or more of mnist, fashion_mnist"),
     (scenarios.whole_datasets, "order", "mnist", "a list of one or more of mnist, fashion_mnist"),
     (scenarios.whole_datasets, "order", ["mnist", "mnist"], "none of them twice"),
@@ -51,27 +43,27 @@ BAD = [
     (scenarios.mnist_usps, "order", ["fashion_mnist"], "a list of one or more of mnist, usps"),
     (scenarios.mnist_usps, "n_mnist", 60_001, "an integer from 1 to 60000"),
     (scenarios.mnist_usps, "n_usps", 0, "an integer from 1 to 7291"),
-    (scenarios.mnist_usps, "binarize", 1, "has to be true or false"),
-    (scenarios.mnist_usps, "seed", -1, "an integer of at least 0"),
-    (scenarios.fashion_mnist_stream, "n_parts", 0, "an integer of at least 1"),
-    (scenarios.fashion_mnist_stream, "seed", -1, "an integer of at least 0"),
-    (scenarios.cifar10_stream, "n_parts", 2.0, "an integer of at least 1"),
+    (scenarios.mnist_usps, "binarize", 1, "expected one of true, false"),
+    (scenarios.mnist_usps, "seed", -1, "expected an integer from 0 to 4294967295"),
+    (scenarios.fashion_mnist_stream, "n_parts", 0, "expected an integer >= 1"),
+    (scenarios.fashion_mnist_stream, "seed", -1, "expected an integer from 0 to 4294967295"),
+    (scenarios.cifar10_stream, "n_parts", 2.0, "expected an integer >= 1"),
     (
         scenarios.cifar10_stream,
         "augment",
         "crop",
-        "has to be one of none, flip, flip_crop, flip_rotate, flip_rotate_or",
+        "expected one of none, flip, flip_crop, flip_rotate, flip_rotate_or",
     ),
     (scenarios.digits_stream, "n_parts", 1443, "an integer from 1 to 1442"),
-    (scenarios.split_digits, "n_tasks", 4, "has to divide the 10 classes"),
+    (scenarios.split_digits, "n_tasks", 4, "expected a number that divides the 10 classes"),
     (scenarios.cifar10_features, "classes", [], "a list of classes from 0 to 9 for each task"),
     (scenarios.cifar10_features, "classes", [[0], []], "a list of classes from 0 to 9 for each task"),
     (scenarios.cifar10_features, "classes", [0, 1], "a list of classes from 0 to 9 for each task"),
     (scenarios.cifar10_features, "classes", [[0, 10]], "a list of classes from 0 to 9 for each task"),
-    (scenarios.cifar10_features, "classes", [[0, 1], [1, 2]], "none of them twice"),
-    (scenarios.cifar10_features, "scale", "sd", "has to be one of std, variance, none"),
-    (scenarios.cifar100_features, "n_tasks", 3, "has to divide the 100 classes"),
-    (scenarios.cifar100_features, "binarize", None, "has to be true or false"),
+    (scenarios.cifar10_features, "classes", [[0, 1], [1, 2]], "expected each class in one task"),
+    (scenarios.cifar10_features, "scale", "sd", "expected one of std, variance, none"),
+    (scenarios.cifar100_features, "n_tasks", 3, "expected a number that divides the 100 classes"),
+    (scenarios.cifar100_features, "binarize", None, "expected one of true, false"),
 ]
 
 
@@ -83,7 +75,7 @@ def test_a_wrong_argument_is_named_with_what_came_and_what_is_allowed(
     with pytest.raises(UserError) as error:
         make(**arguments, data_dir="/nowhere")
     name = key if key == "seed" else f"scenario.{key}"
-    assert str(error.value).startswith(f"{name}={value}: ")
+    assert str(error.value).startswith(f"{name}={shown(value)}: ")
     assert text in str(error.value)
 
 
@@ -94,30 +86,3 @@ def test_data_that_are_never_fetched_are_asked_for_where_right_arguments_find_no
     arguments = GOOD[make] | ({"order": ["usps"]} if make is scenarios.mnist_usps else {})
     with pytest.raises(UserError, match=r"(is not in data_dir=/nowhere.*Get|is missing: the features are made by)"):
         make(**arguments, seed=0, data_dir="/nowhere")
-
-
-@pytest.mark.parametrize(
-    ("make", "said"),
-    [
-        (lambda: AGEM(0, 64), "patterns_per_experience=0: an integer >= 1 is needed"),
-        (lambda: AGEM(256, -1), "sample_size=-1: an integer >= 1 is needed"),
-        (lambda: GEM(0, 0.5), "patterns_per_experience=0: an integer >= 1 is needed"),
-        (lambda: GEM(256, -0.5), "memory_strength=-0.5: a number >= 0 is needed"),
-        (lambda: DER(0), "mem_size=0: an integer >= 1 is needed"),
-        (lambda: DER(200, 0), "batch_size_mem=0: null or an integer >= 1 is needed"),
-        (lambda: DER(200, alpha=-1), "alpha=-1: a number >= 0 is needed"),
-        (lambda: DER(200, beta=float("nan")), "beta=nan: a number >= 0 is needed"),
-        (lambda: Replay(200, -5), "batch_size_mem=-5: null or an integer >= 1 is needed"),
-        (lambda: LwF([1.0, -1.0]), "alpha=-1.0: a number >= 0 is needed"),
-        (lambda: LwF(1.0, 0), "temperature=0: a number > 0 is needed"),
-        (lambda: MAS(-1), "lambda_reg=-1: a number >= 0 is needed"),
-        (lambda: MAS(1, 5), "alpha=5: a number from 0 to 1 is needed"),
-        (lambda: RWalk(-1), "ewc_lambda=-1: a number >= 0 is needed"),
-        (lambda: RWalk(1, 2), "ewc_alpha=2: a number from 0 to 1 is needed"),
-        (lambda: RWalk(1, 0.9, 0), "delta_t=0: an integer >= 1 is needed"),
-    ],
-)
-def test_a_setting_out_of_its_range_is_refused_by_name(make: Callable[[], Any], said: str) -> None:
-    with pytest.raises(UserError) as refused:
-        make()
-    assert str(refused.value) == said

@@ -1,5 +1,6 @@
 """From a configuration node to an object: what arrives at a target, and how a wrong node is answered."""
 
+import functools
 import sys
 import types
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.config.instantiate import build, partial
+from metaplast.config.instantiate import Kind, build, partial
 from metaplast.errors import UserError
 
 
@@ -104,3 +105,53 @@ def test_errors_of_a_target_come_as_they_are() -> None:
 def test_errors_of_a_target_inside_come_as_they_are(inner: str, error: type[Exception]) -> None:
     with pytest.raises(error):
         build(model(_target_="mine.anything", part={"_target_": f"mine.{inner}"}))
+
+
+class Network:
+    """What a kind asks for."""
+
+    def __init__(self, width: int = 1) -> None:
+        self.width = width
+
+
+NETWORK = Kind("a network", lambda kind: issubclass(kind, Network), ("input_shape", "n_classes"))
+
+
+def says() -> Network:
+    return Network()
+
+
+def says_either() -> "Network | None":
+    return Network()
+
+
+def says_other() -> str:
+    raise AssertionError("called")
+
+
+def takes_all(input_shape: Any, n_classes: int) -> Any:
+    return input_shape, n_classes
+
+
+def takes_anything(*args: Any, **kwargs: Any) -> Any:
+    raise AssertionError("called")
+
+
+@pytest.mark.parametrize("name", ["os.getcwd", "builtins.dict", "builtins.print", "pathlib.Path", "mine.says_other",
+                                  "mine.says_either", "mine.takes_anything", "mine.stumbling", "mine.marker",
+                                  "torch.utils.collect_env.run", "threading.Thread"])  # fmt: skip
+def test_what_is_of_another_kind_is_never_called(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for target in (says_other, says_either, takes_anything):
+        monkeypatch.setattr(sys.modules["mine"], target.__name__, target, raising=False)
+    monkeypatch.setattr(sys.modules["mine"], "marker", functools.partial(stumbling), raising=False)
+    for make in (build, partial):
+        with pytest.raises(UserError, match=rf"^model\._target_={name}: expected a network: .*it was not called$"):
+            make(model(_target_=name, part={"_target_": "mine.stumbling"}), NETWORK)
+
+
+def test_a_class_of_the_kind_or_a_function_that_says_so_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    for target in (Network, says, takes_all):
+        monkeypatch.setattr(sys.modules["mine"], target.__name__, target, raising=False)
+    assert build(model(_target_="mine.Network", width=3), NETWORK).width == 3
+    assert isinstance(build(model(_target_="mine.says"), NETWORK), Network)
+    assert build(model(_target_="mine.takes_all"), NETWORK, input_shape=1, n_classes=2) == (1, 2)

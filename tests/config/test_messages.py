@@ -25,8 +25,8 @@ from metaplast.config.messages import closest, did_you_mean
             "strategy=nothing: there is no such choice",
         ),
         ("strategy/mine.yaml", "a: [1\n", "strategy=mine", "mine.yaml"),
-        ("scenario/mine.yaml", "name: mine\n", "scenario=mine", "scenario=mine: has to have a _target_"),
-        ("experiment/mine.yaml", "# @package _global_\nseed: x\n", "experiment=mine", "seed=x: has to be an integer"),
+        ("scenario/mine.yaml", "name: mine\n", "scenario=mine", "scenario=mine: expected a section with a _target_"),
+        ("experiment/mine.yaml", "# @package _global_\nseed: x\n", "experiment=mine", "seed=x: expected an integer"),
     ],
 )
 def test_a_wrong_file_is_named_in_a_line(

@@ -35,9 +35,9 @@ def test_two_sizes_are_found_wherever_they_are() -> None:
     [
         ("budget=paper", "budget=paper: nothing here has two sizes; an experiment has, such as experiment=fig2\n"),
         ("experiment=parity budget=cpu", "budget=cpu: nothing here has two sizes"),
-        ("experiment=fig2 budget=gpu", "budget=gpu: has to be one of cpu, paper"),
-        ("figures=[fig2]", "figures=[fig2]: has to be a list of any of tasks_by_m"),
-        ("experiment=fig2 m=0,abc", "m=abc: has to be a number"),
+        ("experiment=fig2 budget=gpu", "budget=gpu: expected one of cpu, paper"),
+        ("plots=[fig2]", "plots=[fig2]: expected a list of any of tasks_by_m"),
+        ("experiment=fig2 m=0,abc", "m=abc: expected a number"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(line: str, said: str, answer: Answers) -> None:

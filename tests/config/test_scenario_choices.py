@@ -23,7 +23,7 @@ def test_a_choice_is_a_target_with_all_of_its_arguments(path: Path) -> None:
     assert {*TARGETS[target]} == {*parameters} - FROM_THE_RUN
     optional = {key for key, parameter in parameters.items() if parameter.default is not parameter.empty}
     assert {*parameters} - FROM_THE_RUN - optional <= {*choice} <= {*parameters}
-    assert [key for key, value in choice.items() if not TARGETS[target][str(key)].accepts(value)] == []
+    assert [key for key, value in choice.items() if not TARGETS[target][str(key)].constraint.is_valid(value)] == []
 
 
 def test_no_target_of_a_scenario_goes_without_a_choice() -> None:

@@ -1,58 +1,32 @@
-"""Rules: exactly the values that they say."""
+"""The table of settings knows the arguments of our own targets, no more and no fewer."""
 
-from typing import Any
+import inspect
+from typing import get_args, get_type_hints
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from metaplast.config.schema import (
-    BOOLEAN,
-    NOT_NEGATIVE,
-    NULL,
-    POSITIVE,
-    TEXT,
-    WIDTHS,
-    Rule,
-    either,
-    integer,
-    list_of,
-    one_of,
-)
+from metaplast.config.schema import NORMALIZATION, TARGETS, WIDTHS_OF
+from metaplast.data import Augmentation
+from metaplast.nn import models
+from metaplast.nn.models import NormSettings
+from metaplast.optim import MetaplasticAdam
 
-ANYTHING = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.integers()))
+FROM_THE_RUN = {"input_shape", "n_classes", "n_tasks"}
 
 
-@given(st.integers(), st.integers(0, 10), st.integers(10, 20))
-def test_an_integer_is_accepted_between_its_bounds(value: int, low: int, high: int) -> None:
-    assert integer(low, high).accepts(value) == (low <= value <= high)
+@pytest.mark.parametrize("name", ["bnn", "mlp", "bcnn", "vgg"])
+def test_the_settings_of_a_network_are_its_arguments(name: str) -> None:
+    target = f"metaplast.nn.models.{name}"
+    parameters = inspect.signature(getattr(models, name)).parameters
+    assert {*TARGETS[target]} == {*parameters, *get_type_hints(NormSettings)} - FROM_THE_RUN - {"norm"} | {"norm"}
+    assert {*NORMALIZATION} == {*get_type_hints(NormSettings)}
+    assert {*WIDTHS_OF[target]} <= {*parameters}
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_finite_number_is_accepted_by_its_sign(value: float) -> None:
-    assert NOT_NEGATIVE.accepts(value) == (value >= 0)
-    assert POSITIVE.accepts(value) == (value > 0)
+def test_the_augmentations_are_those_that_there_are() -> None:
+    assert {*TARGETS["metaplast.scenarios.cifar10_stream"]["augment"].constraint.choices} == {*get_args(Augmentation)}
 
 
-@pytest.mark.parametrize("rule", [integer(0), NOT_NEGATIVE, POSITIVE])
-@pytest.mark.parametrize("value", [True, float("nan"), float("inf"), "1", None, [1]])
-def test_what_is_no_number_is_not_accepted_as_one(rule: Rule, value: Any) -> None:
-    assert not rule.accepts(value)
-
-
-@given(ANYTHING)
-def test_words_are_accepted_by_value_and_type(value: Any) -> None:
-    assert one_of("auto", True).accepts(value) == (value == "auto" or value is True)
-    assert BOOLEAN.accepts(value) == isinstance(value, bool)
-    assert TEXT.accepts(value) == (isinstance(value, str) and value.strip() != "")
-
-
-@given(st.lists(st.integers(-2, 5)))
-def test_a_list_is_accepted_if_each_item_and_the_length_are(value: list[int]) -> None:
-    assert WIDTHS.accepts(value) == all(item >= 1 for item in value)
-    assert list_of(integer(1), "two", length=2).accepts(value) == (WIDTHS.accepts(value) and len(value) == 2)
-
-
-@given(ANYTHING)
-def test_either_accepts_what_one_of_its_rules_accepts(value: Any) -> None:
-    assert either(integer(1), NULL).accepts(value) == (integer(1).accepts(value) or value is None)
+def test_the_settings_of_the_optimizer_are_its_arguments() -> None:
+    parameters = inspect.signature(MetaplasticAdam).parameters
+    assert {*TARGETS["metaplast.optim.MetaplasticAdam"]} == {*parameters} - {"params", "m"}

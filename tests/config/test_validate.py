@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import DictConfig, open_dict
 
+from metaplast.config.constraints import shown
 from metaplast.config.help import choices
-from metaplast.config.validate import REHEARSING, check, shown, warnings
+from metaplast.config.validate import REHEARSING, check, warnings
 from metaplast.errors import UserError
 
 Compose = Callable[..., DictConfig]
@@ -81,18 +82,22 @@ def test_a_list_for_m_has_one_number_a_weight_layer(overrides: list[str], n_laye
         if n == n_layers:
             check(config)
         else:
-            with pytest.raises(UserError, match=f"has {n} numbers, .*: {n_layers} with model"):
+            with pytest.raises(
+                UserError, match=f"expected one number per weight layer, {n_layers} with model.*, got {n}$"
+            ):
                 check(config)
 
 
 @given(epochs=st.integers(1, 60), every=st.integers(1, 60))
 def test_measurements_have_to_fall_on_the_ends_of_tasks(epochs: int, every: int) -> None:
     config = _example()
-    config.epochs_per_task, config.measure_every = epochs, every
+    config.epochs_per_task, config.eval_every_n_epochs = epochs, every
     if epochs % every == 0:
         check(config)
     else:
-        with pytest.raises(UserError, match=f"^measure_every={every}: has to divide epochs_per_task={epochs}"):
+        with pytest.raises(
+            UserError, match=f"^eval_every_n_epochs={every}: expected a divisor of epochs_per_task={epochs}"
+        ):
             check(config)
 
 
@@ -110,7 +115,7 @@ def test_a_batch_of_one_is_refused_where_it_has_no_variance(
     overrides: list[str], refused: bool, composed: Compose
 ) -> None:
     if refused:
-        with pytest.raises(UserError, match="batch_size=1: has to be 2 or more"):
+        with pytest.raises(UserError, match="batch_size=1: expected 2 or more"):
             check(composed(*overrides))
     else:
         check(composed(*overrides))
@@ -132,17 +137,17 @@ def _example() -> DictConfig:
             "epochs_per_task": 1,
             "batch_size": 10,
             "eval_batch_size": 10,
-            "measure_every": 1,
-            "test_on": "test",
-            "validation_share": 0.1,
-            "only_tasks": None,
+            "eval_every_n_epochs": 1,
+            "eval_split": "test",
+            "val_fraction": 0.1,
+            "max_tasks": None,
             "data_dir": "data",
             "resume": None,
             "scenario": {"_target_": "mine.stream"},
             "model": {"_target_": "mine.network"},
             "strategy": {
                 "uses_m": True,
-                "stream": "sequence",
+                "task_order": "sequence",
                 "reset_optimizer": False,
                 "optimizer": {"_target_": "mine.optimizer"},
                 "plugins": [],

@@ -91,9 +91,9 @@ def empty(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        (wrong_label, "data_batch_2.bin is not of CIFAR-10: it has the label 10"),
-        (cut_short, "data_batch_2.bin is damaged: 6145 bytes are not records of 3073 bytes each"),
-        (empty, "data_batch_2.bin is damaged: 0 bytes"),
+        (wrong_label, "data_batch_2.bin: expected labels of CIFAR-10 up to 9, got 10"),
+        (cut_short, "data_batch_2.bin: expected records of 3073 bytes, got 6145 bytes; it is damaged"),
+        (empty, "data_batch_2.bin: expected records of 3073 bytes, got 0 bytes"),
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, damage: Callable[[Path], None], text: str) -> None:
@@ -107,7 +107,7 @@ def test_archives_that_are_cut_short_or_of_another_version_are_refused(tmp_path:
     archive = tmp_path / "cifar10" / "cifar-10-binary.tar.gz"
     write(tmp_path / "cifar-10-batches-py", {"data_batch_1": [1]})
     pack(tmp_path / "cifar-10-batches-py", archive)
-    with pytest.raises(UserError, match=r"has no cifar-10-batches-bin/data_batch_1.bin: it is not the binary version"):
+    with pytest.raises(UserError, match=r"expected cifar-10-batches-bin/data_batch_1.bin of the binary version"):
         load_cifar10(tmp_path, train=True)
     archive.write_bytes(archive.read_bytes()[:60])
     with pytest.raises(UserError, match="cannot be read"):

@@ -41,7 +41,7 @@ class Local:
     def __str__(self) -> str:
         return "a local copy"
 
-    def bring(self, folder: Path) -> None:
+    def download(self, folder: Path) -> None:
         self.asked += 1
         (folder / "deep").mkdir()
         for name, content in self.content.items():
@@ -54,7 +54,7 @@ class Absent:
     def __str__(self) -> str:
         return "an absent server"
 
-    def bring(self, folder: Path) -> None:
+    def download(self, folder: Path) -> None:
         raise SourceError("no answer")
 
 
@@ -104,7 +104,7 @@ def test_a_file_that_is_there_is_kept_when_the_others_are_fetched(tmp_path: Path
     ("content", "reason"),
     [
         ({**CONTENT, "labels": b"other"}, "a local copy: the SHA-256 of its labels is "),
-        ({"images": CONTENT["images"]}, "a local copy: it brought no labels"),
+        ({"images": CONTENT["images"]}, "a local copy: it does not contain labels"),
         ({**CONTENT, "labels": gzip.compress(CONTENT["labels"])[:-4]}, "a local copy: its labels is damaged"),
     ],
 )
@@ -130,7 +130,7 @@ def test_the_leftovers_of_a_killed_process_are_cleared_away(tmp_path: Path) -> N
 
 def test_a_data_dir_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    with pytest.raises(UserError, match=r"data_dir=.*data: Toys can neither be found nor be put there"):
+    with pytest.raises(UserError, match=r"data_dir=.*data: Toys can neither be read nor written there"):
         fetch(files_from(Local()), tmp_path / "data")
 
 
@@ -153,8 +153,8 @@ class Trickle(Local):
         super().__init__()
         self.seen = seen
 
-    def bring(self, folder: Path) -> None:
-        super().bring(folder)
+    def download(self, folder: Path) -> None:
+        super().download(folder)
         (folder / "deep" / "rest").write_bytes(bytes(10**6))
         deadline = time.monotonic() + 30
         while not self.seen():
@@ -202,10 +202,10 @@ sys.path.insert(0, sys.argv[1])
 from test_download import CONTENT, Local, fetch, files_from, read
 
 class Slow(Local):
-    def bring(self, folder):
+    def download(self, folder):
         with open("asked", "a") as file:
             file.write("once ")
-        super().bring(folder)
+        super().download(folder)
         time.sleep(0.5)
 
 def work():
@@ -266,7 +266,7 @@ def test_npm_brings_the_files_of_the_package_without_their_folders(clients: Clie
     with tarfile.open(tools / "toys.tgz", "w:gz") as tar:
         tar.add(tools / "labels", "package/data/labels")
         tar.add(tools / "labels", "../outside")
-    NpmPackage("toys@1.0").bring(folder)
+    NpmPackage("toys@1.0").download(folder)
     assert (tools / "log").read_text() == "pack toys@1.0\n"
     assert names(folder) == ["labels", "outside"]
     assert not (folder.parent / "outside").exists()
@@ -275,7 +275,7 @@ def test_npm_brings_the_files_of_the_package_without_their_folders(clients: Clie
 def test_a_damaged_archive_fails_in_one_line(clients: Clients, folder: Path) -> None:
     clients({"npm": "echo no archive > toys.tgz"})
     with pytest.raises(SourceError, match=r"toys\.tgz is damaged"):
-        NpmPackage("toys@1.0").bring(folder)
+        NpmPackage("toys@1.0").download(folder)
 
 
 DOWNLOAD = 'echo "$@" >> $log; for word; do case $word in download) touch toys_1_all.deb;; esac; done'
@@ -284,7 +284,7 @@ UNPACK = "mkdir -p usr/share/toys; echo classes > usr/share/toys/labels.gz"
 
 def test_apt_brings_the_tree_of_the_package(clients: Clients, folder: Path) -> None:
     tools = clients({"apt-get": DOWNLOAD, "dpkg": UNPACK})
-    DebianPackage("toys").bring(folder)
+    DebianPackage("toys").download(folder)
     assert (tools / "log").read_text().endswith("download toys\n")
     assert names(folder) == ["usr/share/toys/labels.gz"]
 
@@ -302,11 +302,11 @@ touch toys_1_all.deb
 """
     clients({"apt-get": without_lists, "dpkg": UNPACK})
     if user == "root":
-        DebianPackage("toys").bring(folder)
+        DebianPackage("toys").download(folder)
         assert names(folder) == ["usr/share/toys/labels.gz"]
     else:
         with pytest.raises(SourceError, match=r"^E: Unable to locate package toys$"):
-            DebianPackage("toys").bring(folder)
+            DebianPackage("toys").download(folder)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ touch toys_1_all.deb
 def test_a_client_that_fails_is_quoted_in_one_line(clients: Clients, folder: Path, script: str, reason: str) -> None:
     clients({"npm": script})
     with pytest.raises(SourceError) as failure:
-        NpmPackage("toys@1.0").bring(folder)
+        NpmPackage("toys@1.0").download(folder)
     assert str(failure.value) == reason
 
 
@@ -330,14 +330,14 @@ def test_a_client_that_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SourceError, match=r"^(npm|apt-get) cannot be run: No such file"):
-        source.bring(folder)
+        source.download(folder)
 
 
 def test_a_client_that_hangs_is_ended(clients: Clients, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "LIMIT_SECONDS", 0.2)
     clients({"npm": "exec sleep 30"})
     with pytest.raises(SourceError, match=r"npm did not end within 0\.2 s"):
-        NpmPackage("toys@1.0").bring(folder)
+        NpmPackage("toys@1.0").download(folder)
 
 
 @pytest.fixture
@@ -358,6 +358,6 @@ def test_torchvision_is_given_up_soon_where_its_servers_refuse_or_are_silent(
     )
     start = time.monotonic()
     with pytest.raises(SourceError, match="none of its servers answers"):
-        Torchvision("MNIST").bring(folder)
+        Torchvision("MNIST").download(folder)
     assert time.monotonic() - start < 2
     assert names(folder) == []

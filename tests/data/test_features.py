@@ -33,7 +33,7 @@ def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_says_how_to_make_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"f.npz is missing: .*scripts/make_features.py"):
+    with pytest.raises(UserError, match=r"f.npz: expected features, .*scripts/make_features.py"):
         read_features(tmp_path / "f.npz", True, 10)
 
 
@@ -47,9 +47,9 @@ class _Trap:
     [
         ({"train_features": np.array([_Trap()]), "train_labels": np.zeros(1, int)}, "cannot be read"),
         ({"train_features": np.zeros((2, 3))}, "train_labels"),
-        ({"train_features": np.zeros((2, 3), int), "train_labels": np.zeros(2, int)}, "has to be floats"),
-        ({"train_features": np.zeros((2, 3, 1)), "train_labels": np.zeros(2, int)}, "has to be floats"),
-        ({"train_features": np.zeros((2, 3)), "train_labels": np.zeros(3, int)}, "has to be floats"),
+        ({"train_features": np.zeros((2, 3), int), "train_labels": np.zeros(2, int)}, "of floats"),
+        ({"train_features": np.zeros((2, 3, 1)), "train_labels": np.zeros(2, int)}, "of floats"),
+        ({"train_features": np.zeros((2, 3)), "train_labels": np.zeros(3, int)}, "of floats"),
         ({"train_features": np.zeros((2, 3)), "train_labels": np.array([0, 10])}, "integers from 0 to 9"),
         ({"train_features": np.zeros((2, 3)), "train_labels": np.array([-1, 0])}, "integers from 0 to 9"),
         ({"train_features": np.zeros((2, 3)), "train_labels": np.zeros(2)}, "integers from 0 to 9"),
@@ -143,12 +143,12 @@ def test_files_without_weights_are_refused(tmp_path: Path, content: object) -> N
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    with pytest.raises(UserError, match=r"weights.pth holds no weights of ResNet-18: \S"):
+    with pytest.raises(UserError, match=r"weights.pth: expected weights of ResNet-18, got \S"):
         pretrained_resnet18(path)
 
 
 def test_weights_that_cannot_be_fetched_say_what_to_get(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens there
-    with pytest.raises(UserError, match=r"could not be fetched .*resnet18-f37072fd.pth.*--weights"):
+    with pytest.raises(UserError, match=r"could not be downloaded .*resnet18-f37072fd.pth.*--weights"):
         pretrained_resnet18()

@@ -43,14 +43,14 @@ GOOD = idx_bytes(np.arange(6, dtype=np.uint8).reshape(2, 3))
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (b"", "starts with nothing"),
-        (b"\0\0", "not an IDX file"),
-        (b"<html>not here</html>", "not an IDX file"),
-        (b"\0\0\x0d" + GOOD[3:], "not an IDX file"),  # floats
-        (GOOD[:3] + b"\0", "not an IDX file"),
-        (GOOD[:9], "not an IDX file"),
-        (GOOD[:-1], "2 x 3 elements, 5 bytes"),
-        (GOOD + b"\0", "2 x 3 elements, 7 bytes"),
+        (b"", "expected an IDX file of unsigned bytes, .* got nothing"),
+        (b"\0\0", "expected an IDX file of unsigned bytes"),
+        (b"<html>not here</html>", "expected an IDX file of unsigned bytes"),
+        (b"\0\0\x0d" + GOOD[3:], "expected an IDX file of unsigned bytes"),  # floats
+        (GOOD[:3] + b"\0", "expected an IDX file of unsigned bytes"),
+        (GOOD[:9], "expected an IDX file of unsigned bytes"),
+        (GOOD[:-1], "the 2 x 3 bytes that its header states, got 5"),
+        (GOOD + b"\0", "the 2 x 3 bytes that its header states, got 7"),
         (gzip.compress(GOOD, mtime=0)[:-9], "cannot be read"),
         (gzip.compress(GOOD, mtime=0)[:12] + b"\xff" * 20, "cannot be read"),
     ],
@@ -70,7 +70,7 @@ def test_any_flipped_bit_is_caught_by_the_hash(tmp_path: Path, bit: int) -> None
     content[bit // 8] ^= 1 << (bit % 8)
     path = tmp_path / "images"
     path.write_bytes(content)
-    with pytest.raises(UserError, match="not the file expected"):
+    with pytest.raises(UserError, match=r"expected the SHA-256 .* got "):
         read_idx(path, hashlib.sha256(GOOD).hexdigest())
     assert path.read_bytes() == content  # said, not deleted
 

@@ -68,9 +68,9 @@ def test_floats_are_taken_as_they_are_and_the_base_is_never_written_to() -> None
 @pytest.mark.parametrize(
     ("images", "labels", "permutation", "text"),
     [
-        (torch.zeros(3, 4), torch.zeros(3), None, r"images of shape \(N, C, H, W\)"),
-        (torch.zeros(3, 1, 2, 2), torch.zeros(2), None, r"not \(3, 1, 2, 2\) and \(2,\)"),
-        (torch.zeros(3, 1, 2, 2), torch.zeros(3), torch.arange(5), "permutation of 4 pixels is needed, not one of 5"),
+        (torch.zeros(3, 4), torch.zeros(3), None, r"expected shapes \(N, C, H, W\) and \(N,\)"),
+        (torch.zeros(3, 1, 2, 2), torch.zeros(2), None, r"got \(3, 1, 2, 2\) and \(2,\)"),
+        (torch.zeros(3, 1, 2, 2), torch.zeros(3), torch.arange(5), "permutation: expected one of 4 pixels, got 5"),
     ],
 )
 def test_tensors_that_do_not_fit_each_other_are_refused(
@@ -120,5 +120,5 @@ def test_parts_are_views_of_one_copy_and_keep_permutation_and_augmentation() -> 
 
 @pytest.mark.parametrize("missing", [2, 7])
 def test_a_part_without_images_is_refused(missing: int) -> None:
-    with pytest.raises(UserError, match=rf"no image of the classes \[{missing}\]"):
+    with pytest.raises(UserError, match=rf"expected images of the classes \[{missing}\]"):
         split_by_class(numbered([0, 1, 3]), [[0], [missing]])

@@ -46,17 +46,20 @@ def test_pixels_that_a_line_leaves_out_are_zero_which_is_half_ink(tmp_path: Path
 def test_a_missing_file_says_where_to_get_it_and_where_to_put_it(tmp_path: Path, train: bool, name: str) -> None:
     with pytest.raises(UserError) as error:
         load_usps(tmp_path, train)
-    assert f": {name} is missing. Get usps.bz2 and usps.t.bz2 from https://www.csie.ntu.edu.tw/" in str(error.value)
+    assert (
+        f"expected the files of USPS, got no {name}. Get usps.bz2 and usps.t.bz2 from https://www.csie.ntu.edu.tw/"
+        in str(error.value)
+    )
     assert str(error.value).endswith(f"into {tmp_path / 'usps'}.")
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("11 1:0", "is not USPS: labels from 1 to 10"),
+        ("11 1:0", "expected USPS, with labels from 1 to 10"),
         ("1 1:1.5", "values from -1 to 1"),
         ("1 1:nan", "values from -1 to 1"),
-        ("", "is not USPS"),
+        ("", "expected USPS, with"),
         ("1 257:0", "pixel 257 of 256"),
         ("1 0:0", "pixel 0 of 256"),
         ("one 1:0", "cannot be read as USPS"),

@@ -18,7 +18,7 @@ import torch
 import yaml  # type: ignore[import-untyped]
 
 from metaplast.loggers.csv import MetricsFile
-from metaplast.loggers.wandb import open_run
+from metaplast.loggers.wandb import create_logger
 from metaplast.loggers.wandb_offline import newest_recording, wait_for_end
 from metaplast.runs.index import Run, read_run
 
@@ -221,7 +221,7 @@ def recorded(wandb_nobody: Path, tmp_path: Path) -> Callable[[], Run]:
 
     def make() -> Run:
         run_dir = tmp_path / "run"
-        recording = open_run(WANDB, run_dir, CONFIG, **LABELS)
+        recording = create_logger(WANDB, run_dir, CONFIG, **LABELS)
         (run_dir / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
         (run_dir / "metrics.csv").unlink(missing_ok=True)
         metrics = MetricsFile(run_dir / "metrics.csv")
@@ -232,7 +232,7 @@ def recorded(wandb_nobody: Path, tmp_path: Path) -> Callable[[], Run]:
             recording.write(row)
             if row["epoch_in_task"] == 3:
                 R[int(row["task"])] = torch.tensor([row["accuracy/task_0"], row["accuracy/task_1"]], dtype=R.dtype)
-                recording.after_task(int(row["task"]), R)
+                recording.log_accuracy_matrix(int(row["task"]), R)
         summary = {"average_accuracy": 0.72, "accuracy_matrix": R.tolist(), "status": "completed", "wandb": LABELS}
         (run_dir / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
         recording.summary(summary)

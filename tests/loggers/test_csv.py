@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from metaplast.errors import UserError
 from metaplast.loggers.csv import MetricsFile
-from metaplast.report import read_metrics
+from metaplast.runs.tables import read_metrics
 
 
 def row(epoch: int) -> dict[str, float | int]:

@@ -21,8 +21,15 @@ from pytorch_lightning.loggers import WandbLogger
 from wandb.util import get_core_path
 
 from metaplast.errors import UserError
-from metaplast.loggers.base import NoRun
-from metaplast.loggers.wandb import MODEL_FILES, PROBE_SECONDS, WandbRun, answers, open_run, require_credentials
+from metaplast.loggers.base import NullLogger
+from metaplast.loggers.wandb import (
+    MODEL_FILES,
+    PROBE_SECONDS,
+    WandbRun,
+    create_logger,
+    require_credentials,
+    server_responds,
+)
 from metaplast.loggers.wandb_offline import wait_for_end
 
 NAN = float("nan")
@@ -61,10 +68,10 @@ def history(run_dir: Path) -> list[dict[str, Any]]:
     return [record["history"]["item"] for record in inspect(run_dir) if record["type"] == "history"]
 
 
-def logged(run: NoRun) -> None:
+def logged(run: NullLogger) -> None:
     for task, row in enumerate(ROWS):
         run.write(row)
-        run.after_task(task, torch.where(torch.tensor([[True], [task == 1]]), R, NAN))
+        run.log_accuracy_matrix(task, torch.where(torch.tensor([[True], [task == 1]]), R, NAN))
     run.summary(
         {"average_accuracy": 0.75, "accuracy_matrix": R.tolist(), "forward_transfer": NAN, "status": "completed"}
     )
@@ -73,7 +80,7 @@ def logged(run: NoRun) -> None:
 def test_an_offline_run_holds_config_rows_matrices_table_and_summary_and_says_nothing(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    run = open_run(SETTINGS, tmp_path, CONFIG, "meta m=1.3", tags=["pmnist"])
+    run = create_logger(SETTINGS, tmp_path, CONFIG, "meta m=1.3", tags=["pmnist"])
     run.watch({"layers.0": torch.tensor([[-1.0, 1.0], [0.5, 0.5]], requires_grad=True)})
     logged(run)
     run.finish()
@@ -103,7 +110,7 @@ def test_an_offline_run_holds_config_rows_matrices_table_and_summary_and_says_no
 
 
 def test_every_curve_has_the_axis_it_is_drawn_against(tmp_path: Path) -> None:
-    run = open_run(SETTINGS, tmp_path, CONFIG, "name")
+    run = create_logger(SETTINGS, tmp_path, CONFIG, "name")
     logged(run)
     run.finish()
     records = inspect(tmp_path)
@@ -126,7 +133,7 @@ def test_every_curve_has_the_axis_it_is_drawn_against(tmp_path: Path) -> None:
 
 
 def test_what_a_module_logs_by_itself_goes_to_the_same_run(tmp_path: Path) -> None:
-    run = open_run(SETTINGS, tmp_path, CONFIG, "name")
+    run = create_logger(SETTINGS, tmp_path, CONFIG, "name")
     assert isinstance(run.logger, WandbLogger)
     run.logger.log_metrics({"my/metric": 3.0}, step=7)
     run.write(ROWS[0])
@@ -137,9 +144,9 @@ def test_what_a_module_logs_by_itself_goes_to_the_same_run(tmp_path: Path) -> No
 
 
 def test_two_runs_in_one_process_do_not_mix_even_if_the_first_was_left_open(tmp_path: Path) -> None:
-    first = open_run(SETTINGS, tmp_path / "a", {"seed": 0}, "first")
+    first = create_logger(SETTINGS, tmp_path / "a", {"seed": 0}, "first")
     first.write(ROWS[0])
-    second = open_run(SETTINGS, tmp_path / "b", {"seed": 1}, "second")
+    second = create_logger(SETTINGS, tmp_path / "b", {"seed": 1}, "second")
     second.write(ROWS[1])
     second.finish()
     first.finish(exit_code=1)
@@ -150,7 +157,7 @@ def test_two_runs_in_one_process_do_not_mix_even_if_the_first_was_left_open(tmp_
 
 
 def test_a_finished_run_takes_no_more_and_may_be_finished_again(tmp_path: Path) -> None:
-    run = open_run(SETTINGS, tmp_path, CONFIG, "name")
+    run = create_logger(SETTINGS, tmp_path, CONFIG, "name")
     run.finish(exit_code=3)
     logged(run)
     run.finish()
@@ -160,7 +167,7 @@ def test_a_finished_run_takes_no_more_and_may_be_finished_again(tmp_path: Path) 
 def test_an_offline_run_does_not_even_report_on_wandb_itself(
     tmp_path: Path, wandb_processes: Callable[[], list["subprocess.Popen[bytes]"]]
 ) -> None:
-    open_run(SETTINGS, tmp_path, CONFIG, "name").finish()
+    create_logger(SETTINGS, tmp_path, CONFIG, "name").finish()
     (service,) = wandb_processes()
     assert isinstance(service.args, list)
     assert "--no-observability" in service.args
@@ -169,7 +176,7 @@ def test_an_offline_run_does_not_even_report_on_wandb_itself(
 def test_a_killed_wandb_ends_no_training_and_the_next_run_is_recorded(
     tmp_path: Path, wandb_processes: Callable[[], list["subprocess.Popen[bytes]"]]
 ) -> None:
-    run = open_run(SETTINGS, tmp_path / "a", CONFIG, "name")
+    run = create_logger(SETTINGS, tmp_path / "a", CONFIG, "name")
     (service,) = wandb_processes()
     service.kill()
     service.wait()
@@ -182,7 +189,7 @@ def test_a_killed_wandb_ends_no_training_and_the_next_run_is_recorded(
     with pytest.warns(UserWarning, match=r"W&B failed .*wandb sync .*offline-run-"):
         train()
     run.finish()
-    following = open_run(SETTINGS, tmp_path / "b", CONFIG, "name")
+    following = create_logger(SETTINGS, tmp_path / "b", CONFIG, "name")
     following.write(ROWS[1])
     following.finish()
     assert [row["epoch"] for row in history(tmp_path / "b")] == [2]
@@ -190,7 +197,7 @@ def test_a_killed_wandb_ends_no_training_and_the_next_run_is_recorded(
 
 @pytest.mark.parametrize("settings", [{"name": "none"}, {**SETTINGS, "mode": "disabled"}])
 def test_a_run_that_is_recorded_nowhere_leaves_nothing(tmp_path: Path, settings: dict[str, Any]) -> None:
-    run = open_run(settings, tmp_path / "run", CONFIG, "name")
+    run = create_logger(settings, tmp_path / "run", CONFIG, "name")
     run.watch({})
     logged(run)
     run.finish()
@@ -202,12 +209,12 @@ def test_an_unknown_mode_is_refused_with_those_that_there_are(tmp_path: Path) ->
     with pytest.raises(
         UserError, match=r"logger\.mode: expected one of offline, online, disabled, shared, got 'dryrun'"
     ):
-        open_run({**SETTINGS, "mode": "dryrun"}, tmp_path, CONFIG, "name")
+        create_logger({**SETTINGS, "mode": "dryrun"}, tmp_path, CONFIG, "name")
 
 
 def test_online_without_an_api_key_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"logger\.mode=online: .*WANDB_API_KEY"):
-        open_run({**SETTINGS, "mode": "online"}, tmp_path / "run", CONFIG, "name")
+        create_logger({**SETTINGS, "mode": "online"}, tmp_path / "run", CONFIG, "name")
 
 
 def test_online_without_a_server_falls_back_to_offline_in_seconds_and_says_how_to_sync(
@@ -219,7 +226,7 @@ def test_online_without_a_server_falls_back_to_offline_in_seconds_and_says_how_t
     with pytest.warns(
         UserWarning, match=r"127\.0\.0\.1:9 does not answer; recording offline, .* wandb sync /.*offline-run"
     ):
-        run = open_run({**SETTINGS, "mode": "online"}, tmp_path, CONFIG, "name")
+        run = create_logger({**SETTINGS, "mode": "online"}, tmp_path, CONFIG, "name")
     assert time.monotonic() - start < 5
     run.write(ROWS[0])
     run.finish()
@@ -227,7 +234,7 @@ def test_online_without_a_server_falls_back_to_offline_in_seconds_and_says_how_t
 
 
 def test_an_online_run_arrives_at_its_server_every_row_once(tmp_path: Path, stub: Any) -> None:
-    run = open_run({**SETTINGS, "mode": "online"}, tmp_path, CONFIG, "meta m=1.3", run_id="abc")
+    run = create_logger({**SETTINGS, "mode": "online"}, tmp_path, CONFIG, "meta m=1.3", run_id="abc")
     assert isinstance(run, WandbRun)
     assert run.sync_command is None
     logged(run)
@@ -252,7 +259,7 @@ def test_the_model_goes_along_as_an_artifact_of_the_checkpoint_and_what_says_how
     (tmp_path / "checkpoints").mkdir()
     for name in MODEL_FILES:
         (tmp_path / name).write_text(name)
-    run = open_run({**SETTINGS, "mode": "online", "model_artifact": True}, tmp_path, CONFIG, "name", run_id="abc")
+    run = create_logger({**SETTINGS, "mode": "online", "model_artifact": True}, tmp_path, CONFIG, "name", run_id="abc")
     run.model({"average_accuracy": 0.75})
     run.finish()
     (sent,) = [artifact["input"] for artifact in stub.artifacts]
@@ -264,7 +271,7 @@ def test_offline_the_model_is_noted_where_it_lies(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     for name in MODEL_FILES:
         (tmp_path / name).write_text(name)
-    run = open_run(SETTINGS, tmp_path, CONFIG, "name")
+    run = create_logger(SETTINGS, tmp_path, CONFIG, "name")
     run.model({"average_accuracy": 0.75})
     run.finish()
     (artifact,) = [record["artifact"] for record in inspect(tmp_path) if record["type"] == "artifact"]
@@ -285,7 +292,7 @@ def address(listener: socket.socket) -> str:
 
 
 def test_without_an_api_key_the_error_says_what_to_do(wandb_nobody: Path) -> None:
-    with pytest.raises(UserError, match=r"`wandb login` or set WANDB_API_KEY, or take logger=wandb") as caught:
+    with pytest.raises(UserError, match=r"`wandb login` or set WANDB_API_KEY, or use logger=wandb") as caught:
         require_credentials()
     assert "\n" not in str(caught.value)
 
@@ -335,16 +342,16 @@ def test_a_server_that_answers_is_found_whatever_it_answers(listener: socket.soc
 
     thread = threading.Thread(target=refuse)
     thread.start()
-    assert answers(address(listener))
+    assert server_responds(address(listener))
     thread.join()
 
 
 def test_a_silent_server_is_given_up_in_time(listener: socket.socket) -> None:
     start = time.monotonic()
-    assert not answers(address(listener))
+    assert not server_responds(address(listener))
     assert time.monotonic() - start < PROBE_SECONDS + 1
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nowhere.invalid", "nonsense"])
 def test_no_server_is_no_answer(url: str) -> None:
-    assert not answers(url)
+    assert not server_responds(url)

@@ -6,6 +6,7 @@ A .wandb file reads as W&B wrote it, also where it was cut, and W&B reads what i
 """
 
 import json
+import os
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,18 +22,19 @@ from metaplast.errors import UserError
 from metaplast.loggers.wandb_offline import (
     BLOCK,
     Record,
-    continued,
-    is_whole,
+    append_missing,
+    complete_recording,
+    is_complete,
     kind,
-    make_whole,
     newest_recording,
     read_records,
     row_key,
+    skip_reason,
     upload,
-    why_not,
     write_records,
 )
 from metaplast.runs.index import Run
+from metaplast.runs.status import RunStatus
 from metaplast.runs.tables import read_metrics
 
 KEYS = [("epoch", 1), ("epoch", 2), ("epoch", 3), ("task", 0), ("epoch", 4), ("epoch", 5), ("epoch", 6), ("task", 1)]
@@ -59,7 +61,7 @@ def of(recording: Path | None) -> list[Record]:
 def test_a_recording_cut_anywhere_gets_every_row_once_and_its_end(recorded: Callable[[], Run]) -> None:
     whole = of(newest_recording(recorded().path))
     for n in range(len(whole)):
-        made = continued(whole[:n], whole)
+        made = append_missing(whole[:n], whole)
         assert [row_key(record) for record in made if row_key(record)] == KEYS
         assert rows(made) == rows(whole)
         steps = [record.history.step.num for record in made if kind(record) == "history"]
@@ -75,7 +77,7 @@ def test_a_row_of_the_users_own_stays_and_the_rows_after_it_count_on(recorded: C
     del mine.history.item[:]
     mine.history.item.add(key="my/metric", value_json="3")
     mine.history.step.num = 1
-    made = continued([*whole[: whole.index(first) + 1], mine], whole)
+    made = append_missing([*whole[: whole.index(first) + 1], mine], whole)
     assert [row_key(record) for record in made if kind(record) == "history"] == [KEYS[0], None, *KEYS[1:]]
     assert [record.history.step.num for record in made if kind(record) == "history"] == list(range(1 + len(KEYS)))
 
@@ -87,12 +89,12 @@ def test_the_whole_of_a_cut_recording_is_what_it_was_and_it_stays_cut(
     recording = newest_recording(run.path)
     assert recording is not None
     before = of(recording)
-    assert is_whole(before, run)
+    assert is_complete(before, run)
     left = recording.read_bytes()[: recording.stat().st_size // 2]
     recording.write_bytes(left)
-    assert not is_whole(of(recording), run)
-    made = make_whole(recording, run, tmp_path / "made")
-    assert is_whole(of(made), run)
+    assert not is_complete(of(recording), run)
+    made = complete_recording(recording, run, tmp_path / "made")
+    assert is_complete(of(made), run)
     assert recording.read_bytes() == left
     pictures = {"accuracy_matrix/path", "accuracy_matrix/sha256", "accuracy_matrix/size"}  # drawn anew
     ids = "accuracy_table/", "accuracy_heat_map_table/"  # of other artifacts
@@ -113,9 +115,9 @@ def test_the_whole_of_a_cut_recording_is_what_it_was_and_it_stays_cut(
 def test_a_recording_without_an_end_or_without_a_row_is_not_whole(recorded: Callable[[], Run]) -> None:
     run = recorded()
     records = of(newest_recording(run.path))
-    assert not is_whole([], run)
-    assert not is_whole(records[:-1], run)
-    assert not is_whole([record for record in records if row_key(record) != ("epoch", 5)], run)
+    assert not is_complete([], run)
+    assert not is_complete(records[:-1], run)
+    assert not is_complete([record for record in records if row_key(record) != ("epoch", 5)], run)
 
 
 def test_a_run_without_its_configuration_is_a_user_error(tmp_path: Path, recorded: Callable[[], Run]) -> None:
@@ -123,7 +125,7 @@ def test_a_run_without_its_configuration_is_a_user_error(tmp_path: Path, recorde
     recording = newest_recording(run.path)
     assert recording is not None
     with pytest.raises(UserError, match=r"config\.yaml does not say"):
-        make_whole(recording, Run(run.path, "lost", None, {}, {}, ""), tmp_path / "made")
+        complete_recording(recording, Run(run.path, RunStatus.LOST, None, {}, {}, ""), tmp_path / "made")
 
 
 def recording_of(run: Run) -> Path:
@@ -153,7 +155,7 @@ def assert_every_row_arrived_once(stub: Any, run: Run) -> None:
 def test_a_whole_recording_is_uploaded_as_it_is_and_only_once(recorded: Callable[[], Run], stub: Any) -> None:
     run = recorded()
     before = recording_of(run).read_bytes()
-    assert (why_not(run), upload(run), why_not(run)) == (None, "uploaded", "uploaded before")
+    assert (skip_reason(run), upload(run), skip_reason(run)) == (None, "uploaded", "uploaded before")
     assert recording_of(run).read_bytes() == before
     assert_every_row_arrived_once(stub, run)
 
@@ -174,7 +176,7 @@ def test_what_a_cut_recording_lacks_is_filled_in_and_nothing_else_changes(
     before = files()
     assert upload(run) == "uploaded, completed from the files of its directory"
     assert_every_row_arrived_once(stub, run)
-    assert why_not(run) == "uploaded before"
+    assert skip_reason(run) == "uploaded before"
     after = files()
     assert [path.name for path in after.keys() - before.keys()] == [f"{recording_of(run).name}.synced"]
     assert before.items() <= after.items()
@@ -187,7 +189,7 @@ def test_a_server_that_refuses_leaves_the_run_to_be_uploaded_later(recorded: Cal
     with pytest.raises(UserError, match="Fatal error while uploading") as caught:
         upload(run)
     assert "\n" not in str(caught.value)
-    assert why_not(run) is None
+    assert skip_reason(run) is None
 
 
 lengths = st.lists(st.integers(0, 3 * BLOCK) | st.integers(BLOCK - 60, BLOCK), max_size=5)
@@ -249,3 +251,107 @@ def test_what_is_no_recording_is_a_user_error(tmp_path: Path, content: bytes | N
         (tmp_path / "run.wandb").write_bytes(content)
     with pytest.raises(UserError, match=message):
         read_records(tmp_path / "run.wandb")
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A file of the user's outside any run."""
+    path = tmp_path / "secret"
+    path.write_text("mine", encoding="utf-8")
+    return path
+
+
+def artifact(local_path: str = "", manifest: str = "") -> Record:
+    record = messages.Record()  # type: ignore[attr-defined]
+    record.artifact.name = "a"
+    record.artifact.manifest.manifest_file_path = manifest
+    record.artifact.manifest.contents.add(path="x", local_path=local_path)
+    return record
+
+
+def requested(local_path: str) -> Record:
+    record = messages.Record()  # type: ignore[attr-defined]
+    record.request.log_artifact.artifact.CopyFrom(artifact(local_path).artifact)
+    return record
+
+
+def listed(path: str) -> Record:
+    record = messages.Record()  # type: ignore[attr-defined]
+    record.files.files.add(path=path)
+    return record
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda recording, secret: (recording.parent / "files" / "x").symlink_to(secret),
+        lambda recording, secret: (recording.parent / "files" / "x").symlink_to(secret.parent),
+        lambda recording, secret: (recording.parent / "files" / "x").symlink_to("/dev/zero"),
+        lambda recording, secret: os.mkfifo(recording.parent / "files" / "x"),
+        lambda recording, secret: (recording.parent / "x").symlink_to("../../../secret"),
+        lambda recording, secret: append(recording, artifact(str(secret))),
+        lambda recording, secret: append(recording, artifact("../secret")),
+        lambda recording, secret: append(recording, artifact(manifest=str(secret))),
+        lambda recording, secret: append(recording, requested(str(secret))),
+        lambda recording, secret: append(recording, listed("../../../../secret")),
+        lambda recording, secret: append(recording, listed(str(secret))),
+    ],
+)
+def test_nothing_outside_a_run_is_uploaded(
+    harm: Any, cut: bool, secret: Path, recorded: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = recorded()
+    monkeypatch.setattr("metaplast.loggers.wandb_offline._wandb_sync", lambda recording: pytest.fail("uploaded"))
+    recording = newest_recording(run.path)
+    assert recording is not None
+    if cut:
+        write_records(recording, of(recording)[:-1])
+    harm(recording, secret)
+    with pytest.raises(UserError) as refused:
+        upload(run)
+    assert "\n" not in str(refused.value)
+    assert not list(run.path.glob("wandb/.sync-*"))
+
+
+def append(recording: Path, record: Record) -> None:
+    """Put a record before the last of a recording."""
+    *records, last = of(recording)
+    write_records(recording, [*records, record, last])
+
+
+def test_the_mark_of_an_upload_is_not_set_through_a_link(
+    tmp_path: Path, recorded: Callable[[], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = recorded()
+    monkeypatch.setattr("metaplast.loggers.wandb_offline._wandb_sync", lambda recording: None)
+    recording = newest_recording(run.path)
+    assert recording is not None
+    recording.with_suffix(".wandb.synced").symlink_to(tmp_path / "absent")
+    with pytest.raises(UserError, match="cannot be uploaded"):
+        upload(run)
+    assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b":W&B", b"hello", b":W&B\xe1\xbe\x00" + b"\0" * 100], ids=["empty", "begun", "other", "zeros"]
+)
+def test_a_recording_is_read_from_a_regular_file_of_its_folder(content: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (tmp_path / "outside").write_bytes(content)
+    for target in (tmp_path / "outside", Path("/dev/zero")):
+        (folder / "run-a.wandb").symlink_to(target)
+        with pytest.raises(UserError, match="is a symbolic link out of"):
+            read_records(folder / "run-a.wandb")
+        (folder / "run-a.wandb").unlink()
+
+
+def test_a_recording_of_noise_is_refused_in_a_line(tmp_path: Path) -> None:
+    from metaplast.loggers.wandb_offline import HEADER, _append
+
+    log = bytearray(HEADER)
+    _append(log, b"\xff" * 50)
+    (tmp_path / "run-a.wandb").write_bytes(log)
+    with pytest.raises(UserError, match=r"cannot be read"):
+        read_records(tmp_path / "run-a.wandb")

@@ -32,17 +32,17 @@ BATCHES = st.lists(
 
 def matrix_of(batches: list[Batch]) -> AccuracyMatrix:
     matrix = AccuracyMatrix(T)
-    for predictions, target, trained, tested in batches:
-        matrix.update(torch.tensor(predictions, dtype=torch.int64), torch.tensor(target), trained, tested)
+    for predictions, target, after_task, on_task in batches:
+        matrix.update(torch.tensor(predictions, dtype=torch.int64), torch.tensor(target), after_task, on_task)
     return matrix
 
 
 def measured() -> AccuracyMatrix:
     """A matrix of two tasks, tested before and after each: baseline 10 and 20 %, R = 90, 30 / 70, 80 %."""
     matrix = AccuracyMatrix(2)
-    for trained, row in enumerate([(1, 2), (9, 3), (7, 8)], start=-1):
-        for tested, correct in enumerate(row):
-            matrix.count(correct, 10, trained, tested)
+    for after_task, row in enumerate([(1, 2), (9, 3), (7, 8)], start=-1):
+        for on_task, correct in enumerate(row):
+            matrix.count(correct, 10, after_task, on_task)
     return matrix
 
 
@@ -54,9 +54,9 @@ def same(a: Tensor, b: Tensor) -> bool:
 @given(BATCHES)
 def test_each_cell_is_right_answers_over_samples_and_nan_without_samples(batches: list[Batch]) -> None:
     right, total = Counter[tuple[int, int]](), Counter[tuple[int, int]]()
-    for predictions, target, trained, tested in batches:
-        right[trained, tested] += sum(p == t for p, t in zip(predictions, target, strict=True))
-        total[trained, tested] += len(target)
+    for predictions, target, after_task, on_task in batches:
+        right[after_task, on_task] += sum(p == t for p, t in zip(predictions, target, strict=True))
+        total[after_task, on_task] += len(target)
     expected = [[right[i, j] / total[i, j] if total[i, j] else torch.nan for j in range(T)] for i in range(-1, T)]
     matrix = matrix_of(batches)
     R = matrix.compute()
@@ -77,14 +77,14 @@ def test_logits_count_as_the_class_of_the_largest() -> None:
     logits = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
     target = torch.arange(50) % 4
     from_logits, from_classes = AccuracyMatrix(1), AccuracyMatrix(1)
-    from_logits.update(logits, target, trained=0, tested=0)
-    from_classes.update(logits.argmax(1), target, trained=0, tested=0)
+    from_logits.update(logits, target, after_task=0, on_task=0)
+    from_classes.update(logits.argmax(1), target, after_task=0, on_task=0)
     assert same(from_logits.compute(), from_classes.compute())
 
 
 def test_the_matrix_of_one_task_is_a_matrix() -> None:
     matrix = AccuracyMatrix(1)
-    matrix.count(1, 2, trained=0, tested=0)
+    matrix.count(1, 2, after_task=0, on_task=0)
     assert matrix.compute().tolist() == [[0.5]]
 
 
@@ -96,17 +96,17 @@ def test_an_empty_matrix_is_all_nan_and_no_reason_for_a_warning() -> None:
 
 def test_a_cleared_row_is_measured_anew_and_no_other_changes() -> None:
     matrix = measured()
-    matrix.clear(trained=0)
-    matrix.count(5, 10, trained=0, tested=1)
+    matrix.clear(after_task=0)
+    matrix.count(5, 10, after_task=0, on_task=1)
     assert same(matrix.compute(), torch.tensor([[torch.nan, 0.5], [0.7, 0.8]], dtype=torch.float64))
     assert matrix.baseline().tolist() == [0.1, 0.2]
-    matrix.clear(trained=-1)
+    matrix.clear(after_task=-1)
     assert matrix.baseline().isnan().all()
 
 
 def test_forward_answers_for_the_batch_and_adds_it() -> None:
     matrix = measured()
-    batch = matrix(torch.tensor([1, 0]), torch.tensor([1, 1]), trained=1, tested=1)
+    batch = matrix(torch.tensor([1, 0]), torch.tensor([1, 1]), after_task=1, on_task=1)
     assert same(batch, torch.tensor([[torch.nan, torch.nan], [torch.nan, 0.5]], dtype=torch.float64))
     assert matrix.compute()[1, 1] == 9 / 12
 
@@ -115,7 +115,7 @@ def test_forward_answers_for_the_batch_and_adds_it() -> None:
 def test_a_copy_counts_on_by_itself(restore: Callable[[AccuracyMatrix], AccuracyMatrix]) -> None:
     matrix = measured()
     copy = restore(matrix)
-    copy.count(0, 10, trained=1, tested=0)
+    copy.count(0, 10, after_task=1, on_task=0)
     assert copy.compute()[1, 0] == 0.35
     assert matrix.compute()[1, 0] == 0.7
 
@@ -125,8 +125,8 @@ def test_a_loaded_state_counts_on_and_leaves_the_saved_one_alone() -> None:
     loaded = AccuracyMatrix(2)
     loaded.load_state_dict(saved)
     assert same(loaded.compute(), measured().compute())
-    loaded.count(0, 10, trained=1, tested=0)
-    loaded.clear(trained=0)
+    loaded.count(0, 10, after_task=1, on_task=0)
+    loaded.clear(after_task=0)
     assert loaded.compute()[1, 0] == 0.35
     assert saved["correct"].tolist() == [[1, 2], [9, 3], [7, 8]]
 
@@ -134,9 +134,9 @@ def test_a_loaded_state_counts_on_and_leaves_the_saved_one_alone() -> None:
 def test_counting_goes_on_after_inference_mode() -> None:
     matrix = AccuracyMatrix(1)
     with torch.inference_mode():
-        matrix.count(1, 2, trained=0, tested=0)
-    matrix.count(1, 2, trained=0, tested=0)
-    matrix.clear(trained=-1)
+        matrix.count(1, 2, after_task=0, on_task=0)
+    matrix.count(1, 2, after_task=0, on_task=0)
+    matrix.clear(after_task=-1)
     assert matrix.compute().tolist() == [[0.5]]
 
 
@@ -145,7 +145,7 @@ def test_counts_are_summed_over_processes_for_the_answer_alone() -> None:
         return [counts, torch.ones_like(counts)]  # the other process had one sample a cell, and was right
 
     matrix = AccuracyMatrix(1, dist_sync_fn=gather, distributed_available_fn=lambda: True)
-    matrix.count(2, 3, trained=0, tested=0)
+    matrix.count(2, 3, after_task=0, on_task=0)
     assert matrix.compute().tolist() == [[3 / 4]]
     assert matrix.baseline().tolist() == [1.0]
     assert matrix.total.tolist() == [[0], [3]]
@@ -155,12 +155,15 @@ def test_counts_are_summed_over_processes_for_the_answer_alone() -> None:
     ("act", "message"),
     [
         (lambda m: AccuracyMatrix(0), "n_tasks: expected 1 or more, got 0"),
-        (lambda m: m.count(1, 2, trained=-2, tested=0), "trained: expected a task from -1 to 1, got -2"),
-        (lambda m: m.count(1, 2, trained=2, tested=0), "trained: expected a task from -1 to 1, got 2"),
-        (lambda m: m.count(1, 2, trained=0, tested=-1), "tested: expected a task from 0 to 1, got -1"),
-        (lambda m: m.count(1, 2, trained=0, tested=2), "tested: expected a task from 0 to 1, got 2"),
-        (lambda m: m.count(3, 2, trained=0, tested=0), "correct, total: expected 0 <= correct <= total, got 3 of 2"),
-        (lambda m: m.clear(trained=2), "trained: expected a task from -1 to 1, got 2"),
+        (lambda m: m.count(1, 2, after_task=-2, on_task=0), "after_task: expected a task from -1 to 1, got -2"),
+        (lambda m: m.count(1, 2, after_task=2, on_task=0), "after_task: expected a task from -1 to 1, got 2"),
+        (lambda m: m.count(1, 2, after_task=0, on_task=-1), "on_task: expected a task from 0 to 1, got -1"),
+        (lambda m: m.count(1, 2, after_task=0, on_task=2), "on_task: expected a task from 0 to 1, got 2"),
+        (
+            lambda m: m.count(3, 2, after_task=0, on_task=0),
+            "correct, total: expected 0 <= correct <= total, got 3 of 2",
+        ),
+        (lambda m: m.clear(after_task=2), "after_task: expected a task from -1 to 1, got 2"),
         (lambda m: m.update(torch.zeros(2, 3), torch.zeros(3), 0, 0), r"of shape \(2, 3\) for \(3,\)"),
         (lambda m: m.update(torch.zeros(3), torch.zeros(3), 0, 0), r"torch.float32 of shape \(3,\) for \(3,\)"),
         (lambda m: m.update(torch.zeros(2, 3), torch.zeros(2, 1), 0, 0), r"of shape \(2, 3\) for \(2, 1\)"),
@@ -196,7 +199,7 @@ def test_a_stream_counts_its_one_test_after_each_part() -> None:
         matrix.count(correct, 10, trained, 0)
     assert same(matrix.compute(), torch.tensor([[0.5], [0.7], [0.9]], dtype=torch.float64))
     assert same(matrix.baseline(), torch.tensor([0.1], dtype=torch.float64))
-    with pytest.raises(ValueError, match="tested: expected a task from 0 to 0, got 1"):
+    with pytest.raises(ValueError, match="on_task: expected a task from 0 to 0, got 1"):
         matrix.count(1, 1, 0, 1)
     with pytest.raises(ValueError, match="n_tested: expected 1 or more, got 0"):
         AccuracyMatrix(3, n_tested=0)

@@ -16,12 +16,12 @@ from torch import Tensor
 from metaplast.metrics import average_accuracy, backward_transfer, forgetting, forward_transfer
 from metaplast.metrics.continual import last_plasticity, plasticity, retention
 
-FIGURES = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
+SUMMARY_METRICS = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
 
 
 def figures(R: Tensor, baseline: Tensor) -> dict[str, float]:
     values = (average_accuracy(R), forgetting(R), backward_transfer(R), forward_transfer(R, baseline))
-    return dict(zip(FIGURES, values, strict=True))
+    return dict(zip(SUMMARY_METRICS, values, strict=True))
 
 
 def figures_by_loops(R: list[list[float]], b: list[float]) -> dict[str, float]:

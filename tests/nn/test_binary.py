@@ -170,21 +170,21 @@ def test_the_type_and_the_device_of_a_layer_are_chosen_as_those_of_torchs_layers
     assert empty.weight.shape == (3, 5)
 
 
-@pytest.mark.parametrize("layer", [BinaryLinear(30, 40), BinaryConv2d(3, 20, 5), BinaryLinear(30, 40, init_width=2.0)])
+@pytest.mark.parametrize("layer", [BinaryLinear(30, 40), BinaryConv2d(3, 20, 5), BinaryLinear(30, 40, init_bound=2.0)])
 def test_parameters_are_reset_to_where_they_start(layer: BinaryLinear | BinaryConv2d) -> None:
     before = layer.weight.detach().clone()
     layer.reset_parameters()
     assert not torch.equal(layer.weight, before)
-    assert 0.9 * layer.init_width < layer.weight.abs().max() <= layer.init_width
-    assert abs(layer.weight.mean().item()) < 0.1 * layer.init_width
+    assert 0.9 * layer.init_bound < layer.weight.abs().max() <= layer.init_bound
+    assert abs(layer.weight.mean().item()) < 0.1 * layer.init_bound
 
 
 @pytest.mark.parametrize("width", [0.0, -0.05, float("inf"), float("nan"), None, "0.05", True])
 def test_a_width_out_of_range_is_refused(width: Any) -> None:
-    with pytest.raises(ValueError, match=r"init_width=.*: expected a finite number > 0"):
+    with pytest.raises(ValueError, match=r"init_bound=.*: expected a finite number > 0"):
         BinaryLinear(5, 3, width)
-    with pytest.raises(ValueError, match=r"init_width=.*: expected a finite number > 0"):
-        BinaryConv2d(1, 2, 3, init_width=width)
+    with pytest.raises(ValueError, match=r"init_bound=.*: expected a finite number > 0"):
+        BinaryConv2d(1, 2, 3, init_bound=width)
 
 
 @pytest.mark.parametrize(

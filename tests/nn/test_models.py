@@ -124,7 +124,7 @@ def test_the_hidden_weights_of_the_vgg_like_network_start_by_their_widths_or_uni
     for weight in wide.values():
         outputs, inputs = weight.shape[0] * weight[0, 0].numel(), weight[0].numel()
         assert weight.std().item() == pytest.approx((2 / (inputs + outputs)) ** 0.5, rel=0.1)
-    for weight in hidden_weights(small_vgg(init_width=0.01)).values():
+    for weight in hidden_weights(small_vgg(init_bound=0.01)).values():
         assert weight.abs().max() <= 0.01
 
 

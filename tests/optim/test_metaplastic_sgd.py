@@ -48,6 +48,15 @@ def test_m_of_zero_is_torchs_own(gradients: list[float], start: float) -> None:
     assert torch.allclose(ours, theirs.detach(), atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [(12, 1), (2, 6), (2, 3, 2), (3, 1, 2, 2)])
+def test_weights_of_two_and_more_dimensions_are_metaplastic(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, gradients = torch.randn(12, generator=generator), torch.randn(5, 12, generator=generator)
+    stepped = run(weight.view(shape), gradients, m=2.0).flatten()
+    assert torch.equal(stepped, run(weight.view(1, 12), gradients, m=2.0).flatten())
+    assert not torch.allclose(stepped, run(weight.view(shape), gradients, m=0.0).flatten())
+
+
 def test_parameters_of_one_dimension_take_the_plain_step() -> None:
     weight, gradients = torch.tensor([0.5, -0.5]), torch.ones(3, 2)
     assert torch.equal(run(weight, gradients, m=5.0), run(weight, gradients, m=0.0))

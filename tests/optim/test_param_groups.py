@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from metaplast.nn import bnn
+from metaplast.nn import bcnn, bnn
 from metaplast.optim import MetaplasticAdam, MetaplasticSGD, parameter_groups
 
 
@@ -13,6 +13,12 @@ def test_every_parameter_lies_in_one_group_and_weights_alone_carry_m() -> None:
     groups = parameter_groups(network, [1.0, 2.0, 3.0])
     assert sorted(id(p) for g in groups for p in g["params"]) == sorted(id(p) for p in network.parameters())
     assert all((g["m"] > 0) == all(p.dim() >= 2 for p in g["params"]) for g in groups)
+
+
+def test_convolutions_carry_m_as_linear_layers_do() -> None:
+    network = bcnn((1, 8, 8), 10, channels=[3, 4], kernel_size=3, padding=1)
+    groups = parameter_groups(network, [1.0, 2.0, 3.0])
+    assert [(p.dim(), g["m"]) for g in groups[:3] for p in g["params"]] == [(4, 1.0), (4, 2.0), (2, 3.0)]
 
 
 def test_one_number_serves_all_weight_layers() -> None:

@@ -15,13 +15,16 @@ from hypothesis import strategies as st
 
 from metaplast.report.aggregate import Sweep, make_sweep, numbers, over_seeds, percent, varying
 from metaplast.runs.index import Run, Value, read_run
+from metaplast.runs.status import RunStatus
 
 LayRun = Callable[..., Path]
 
 
 def run(**settings: Value) -> Run:
     """A run with these settings; a double underscore stands for a dot."""
-    return Run(Path("r"), "completed", None, {}, {key.replace("__", "."): value for key, value in settings.items()}, "")
+    return Run(
+        Path("r"), RunStatus.COMPLETED, None, {}, {key.replace("__", "."): value for key, value in settings.items()}, ""
+    )
 
 
 def sweep_of(*settings: Mapping[str, Value]) -> Sweep:

@@ -1,4 +1,4 @@
-"""The end of a run as it stands on a terminal, in a file, and where colour or letters are missing."""
+"""The end of a run as it stands on a terminal, in a file, and where color or letters are missing."""
 
 import io
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from metaplast.report import print_summary
+from metaplast.report.console import print_summary
 
 WHOLE = """\
 meta · m = 1.3 · pmnist · bnn · seed 0
@@ -22,7 +22,7 @@ average accuracy 87.5 % ↑   forgetting 10.0 ↓   BWT −10.0 ↑   FWT – �
 ↑ more is better, ↓ less is better; forgetting, BWT and FWT in points
 
 norm batch, shared, γ uniform, population · optimizer kept
-task boundary used in training: no · task label used in testing: yes
+task boundary in training: no · task label in testing: yes
 finished: trained for 3 min 41 s at 6,778 samples a second
 run directory: outputs/train/2025-11-24/17-49-03
 """
@@ -65,7 +65,7 @@ def test_a_long_run_directory_is_not_broken_in_two(summary: dict[str, Any]) -> N
     assert f"run directory: {folder}\n" in printed(summary | {"run_dir": folder})
 
 
-def test_cells_are_coloured_on_a_terminal(summary: dict[str, Any]) -> None:
+def test_cells_are_colored_on_a_terminal(summary: dict[str, Any]) -> None:
     text = printed(
         summary | {"accuracy_matrix": [[1.0, 0.0], [0.5, 0.75]]}, force_terminal=True, color_system="truecolor"
     )
@@ -73,7 +73,7 @@ def test_cells_are_coloured_on_a_terminal(summary: dict[str, Any]) -> None:
         assert f"48;2;{red};{green};{blue}m" in text
 
 
-def test_no_color_takes_the_colour_away(summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_takes_the_color_away(summary: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     text = printed(summary, force_terminal=True, color_system="truecolor")
     assert ";48;" not in text
@@ -98,7 +98,7 @@ def test_what_the_network_has_not_is_not_named(summary: dict[str, Any]) -> None:
 
 
 def test_printing_imports_neither_torch_nor_matplotlib() -> None:
-    code = "import sys; from metaplast.report import print_summary; print({'torch', 'matplotlib'} & set(sys.modules))"
+    code = "import sys, metaplast.report.console; print({'torch', 'matplotlib'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "set()\n"
 
@@ -110,5 +110,18 @@ def test_the_column_of_a_stream_is_broken_into_rows_of_ten(summary: dict[str, An
 
 
 def test_validation_data_are_named(summary: dict[str, Any]) -> None:
-    validated = {**summary, "test_on": "validation", "validation_share": 0.25}
+    validated = {**summary, "eval_split": "validation", "val_fraction": 0.25}
     assert "tested on validation data (0.25 of the training data), not on the test data" in printed(validated)
+
+
+def test_of_a_long_stream_some_tasks_are_listed(summary: dict[str, Any]) -> None:
+    text = printed(of_tasks(summary, 1000))
+    assert len(text.splitlines()) < 50
+    assert "\n     0   100.0       100.0\n" in text
+    assert "\n   999   100.0       100.0\n" in text
+
+
+def test_a_label_told_by_the_test_batch_is_said_within_80_columns(summary: dict[str, Any]) -> None:
+    text = printed(summary | {"test_statistics": "batch", "task_label_used": False, "task_boundary_used": True})
+    assert "task boundary in training: yes · task label in testing: through the test batch\n" in text
+    assert max(map(len, text.splitlines())) <= 80

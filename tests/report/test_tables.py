@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from metaplast.report.aggregate import Sweep, make_sweep
-from metaplast.report.tables import print_sweep, write_sweep_csv
+from metaplast.report.tables import print_sweep, write_accuracy_table, write_sweep_csv
 from metaplast.runs.index import LOST, find_runs
 
 LayRun = Callable[..., Path]
@@ -83,8 +83,8 @@ def test_the_table_has_a_row_a_setting_and_names_the_conditions_and_what_is_not_
         "0.5 2 50.5 ± 0.7 60.0 ± 0.0 −60.0 ± 0.0 – 1.5",
         "2 1 of 2 65.0 37.5 −37.5 – 1.5",
         "mean ± standard deviation over seeds; forgetting, BWT and FWT in points",
-        "norm batch, per task, γ uniform, population · optimizer kept · task boundary used in training: yes"
-        " · task label used in testing: yes · tested on test data",
+        "norm batch, per task, γ uniform, population · optimizer kept · task boundary in training: yes"
+        " · task label in testing: yes · tested on test data",
         "2 of 5 runs are not completed:",
         f"failed {tmp_path}/3: ValueError: the loss is not finite",
         f"lost {tmp_path}/4: {LOST}",
@@ -105,7 +105,7 @@ def test_conditions_that_differ_are_said_for_each_setting(tmp_path: Path, lay_ru
         summary = json.loads((path / "summary.json").read_text())
         (path / "summary.json").write_text(json.dumps({**summary, "norm": norm, "task_label_used": norm == "batch"}))
     text = printed(make_sweep(find_runs([tmp_path])))
-    told = "task boundary used in training: yes · task label used in testing: no"
+    told = "task boundary in training: yes · task label in testing: no"
     assert f"norm = none: norm none · optimizer kept · {told}" in text
 
 
@@ -118,3 +118,16 @@ def test_runs_that_all_failed_have_dashes_and_no_conditions(tmp_path: Path, lay_
     text = printed(make_sweep(find_runs([tmp_path])))
     assert "0 of 1" in text
     assert "norm" not in text
+
+
+def test_no_text_of_a_user_is_a_formula_in_a_spreadsheet(tmp_path: Path, lay_run: LayRun) -> None:
+    for index, name in enumerate(["=cmd", "-2"]):
+        path = lay_run(tmp_path / str(index), strategy=name) / "summary.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "scenario": "@SUM(A1)", "forgetting": -0.25}))
+    sweep = make_sweep(find_runs([tmp_path]))
+    write_sweep_csv(tmp_path / "sweep.csv", sweep)
+    rows = rows_of(tmp_path / "sweep.csv")
+    assert [(row["strategy"], row["scenario"]) for row in rows] == [("'=cmd", "'@SUM(A1)"), ("-2", "'@SUM(A1)")]
+    assert {row["forgetting"] for row in rows} == {"-0.25"}
+    write_accuracy_table(tmp_path, sweep)
+    assert {row["setting"] for row in rows_of(tmp_path / "accuracy_table.csv")} == {"'=cmd", "-2"}

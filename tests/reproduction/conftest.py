@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from metaplast.report.aggregate import Sweep, make_sweep
 from metaplast.runs.index import find_runs
 from metaplast.runs.journal import Job, Journal
+from metaplast.runs.status import RunStatus
 
 Accuracies = Sequence[float]
 
@@ -63,7 +64,7 @@ def sweep(tmp_path: Path, lay: Callable[..., Path]) -> Callable[..., Sweep]:
         journal.begin(["experiment=fig2", "seed=range(0,5)", "budget=cpu", f"hydra.sweep.dir={tmp_path / name}"])
         for number, run in enumerate(runs):
             lay(tmp_path / name / str(number), *run)
-            journal.write(Job(number, [], str(number), status="completed"))
+            journal.write(Job(number, [], str(number), status=RunStatus.COMPLETED))
         return make_sweep(find_runs([tmp_path / name]))
 
     return make

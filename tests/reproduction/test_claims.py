@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from metaplast.reproduction.claims import NOT_AT_HAND, Claim, claims
+from metaplast.reproduction.claims import NOT_AVAILABLE, Claim, claims
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,7 +26,7 @@ def test_names_are_folders_and_each_is_there_once() -> None:
     assert all(name.isidentifier() for name in names)
 
 
-def test_every_claim_says_what_the_paper_says_or_that_it_is_not_at_hand() -> None:
+def test_every_claim_says_what_the_paper_says_or_that_it_is_not_available() -> None:
     for claim in claims():
         assert claim.paper_says
-        assert (NOT_AT_HAND in claim.paper_says) != claim.number_at_hand
+        assert (NOT_AVAILABLE in claim.paper_says) != claim.paper_number_known

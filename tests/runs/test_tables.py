@@ -1,19 +1,17 @@
-"""The table as written, read back exactly, and what is no such table.
+"""The tables of a run read back as they were written, and what is no such table."""
 
-Rows of a metrics.csv, of one that is still being written as well.
-"""
-
+import csv
+import io
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metaplast.errors import UserError
-from metaplast.report import read_matrix_csv, write_matrix_csv
-from metaplast.runs.tables import read_baseline, read_metrics
+from metaplast.runs.tables import read_baseline, read_matrix_csv, read_metrics, to_csv, write_matrix_csv
 
 CELL = st.floats(0, 1) | st.just(math.nan)
 SHAPES = st.integers(1, 5).flatmap(lambda n: st.sampled_from([(n, n), (n, 1)]))
@@ -22,13 +20,13 @@ SHAPES = st.integers(1, 5).flatmap(lambda n: st.sampled_from([(n, n), (n, 1)]))
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SHAPES.flatmap(lambda n: st.lists(st.lists(CELL, min_size=n[1], max_size=n[1]), min_size=n[0], max_size=n[0])))
 def test_what_is_written_is_read_back_exactly(tmp_path: Path, rows: list[list[float]]) -> None:
-    R = torch.tensor(rows, dtype=torch.float64)
+    R = np.array(rows)
     write_matrix_csv(tmp_path / "accuracy_matrix.csv", R)
-    assert torch.equal(read_matrix_csv(tmp_path / "accuracy_matrix.csv").nan_to_num(-1), R.nan_to_num(-1))
+    np.testing.assert_array_equal(read_matrix_csv(tmp_path / "accuracy_matrix.csv"), R)
 
 
 def test_a_row_is_a_task_trained_and_a_missing_cell_is_empty(tmp_path: Path) -> None:
-    write_matrix_csv(tmp_path / "R.csv", torch.tensor([[0.97, math.nan], [0.5, 1.0]], dtype=torch.float64))
+    write_matrix_csv(tmp_path / "R.csv", np.array([[0.97, math.nan], [0.5, 1.0]]))
     assert (tmp_path / "R.csv").read_text() == "task_0,task_1\n0.97,\n0.5,1.0\n"
 
 
@@ -92,3 +90,26 @@ def test_a_file_without_epochs_is_none_of_ours(tmp_path: Path) -> None:
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be read: .*No such file"):
         read_metrics(tmp_path / "metrics.csv")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+model.depth=2", "-m", "@SUM(A1)", "\tx", "\r=x", '=HYPERLINK("x")'])
+def test_text_is_never_a_formula(text: str) -> None:
+    [[cell]] = csv.reader(io.StringIO(to_csv([[text]]), newline=""))
+    assert cell == f"'{text}".replace("\r", "\n")
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(allow_nan=False) | st.integers(), min_size=1))
+def test_numbers_stay_numbers(numbers: list[float]) -> None:
+    [cells] = csv.reader(io.StringIO(to_csv([numbers])))
+    assert [float(cell) for cell in cells] == [float(number) for number in numbers]
+    assert to_csv([map(str, numbers)]) == to_csv([cells])  # also where they are text already
+
+
+def test_a_carriage_return_starts_no_new_cell() -> None:
+    [row] = csv.reader(io.StringIO(to_csv([["error\r=1+1\r\n=2", "b"]]), newline=""))
+    assert row == ["error\n=1+1\n=2", "b"]
+
+
+def test_harmless_text_is_left_as_it_is() -> None:
+    assert to_csv([["meta · m = 1", "-2", "-inf", None, math.nan, "a=b"]]) == "meta · m = 1,-2,-inf,,,a=b\n"

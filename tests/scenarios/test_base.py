@@ -9,6 +9,7 @@ import io
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from avalanche.benchmarks import benchmark_from_datasets
@@ -72,7 +73,7 @@ def test_one_test_may_stand_for_all_tasks_but_no_other_number() -> None:
     assert (scenario.n_tasks, len(scenario.benchmark.test_stream)) == (3, 1)
     assert isinstance(scenario.benchmark, CLScenario)
     for test in ([], tasks[:2]):
-        with pytest.raises(ValueError, match=f"3 tasks need as many tests, or a single one, not {len(test)}"):
+        with pytest.raises(UserError, match=f"^test: expected 3 tests, one per task, or a single one, got {len(test)}"):
             Scenario.from_tensors(tasks, test, n_classes=2)
 
 
@@ -140,7 +141,7 @@ class _NotImages(TensorDataset):
     ("dataset", "text"),
     [
         (_NotImages(torch.zeros(2)), "image tensors of one shape"),
-        (TensorDataset(torch.zeros(2, 1, 2, 2, 2), torch.zeros(2)), "1 to 3 dimensions, not the shape"),
+        (TensorDataset(torch.zeros(2, 1, 2, 2, 2), torch.zeros(2)), "1 to 3 dimensions, got the shape"),
     ],
 )
 def test_experiences_that_hold_no_images_are_refused(dataset: Any, text: str) -> None:
@@ -237,7 +238,7 @@ def test_classes_that_a_task_may_answer_stay() -> None:
 
 def test_a_task_that_cannot_be_split_is_refused() -> None:
     scenario = Scenario.from_tensors([numbered([0, 1])], [numbered([0])], n_classes=2)
-    with pytest.raises(UserError, match=r"^validation_share=0\.5: task 0, of 2 images, cannot be split by it$"):
+    with pytest.raises(UserError, match=r"^val_fraction=0\.5: task 0, of 2 images, cannot be split by it$"):
         hold_out(scenario, share=0.5, seed=0)
 
 
@@ -261,5 +262,97 @@ def test_a_test_that_stands_for_all_tasks_stays_whole() -> None:
 
 
 def test_more_tasks_than_there_are_are_refused() -> None:
-    with pytest.raises(UserError, match=r"^only_tasks=3: has to be at most 2, the tasks of the scenario$"):
+    with pytest.raises(UserError, match=r"^max_tasks=3: has to be at most 2, the tasks of the scenario$"):
         first_tasks(Scenario.from_tensors(tasks(2), tasks(2), 2), 3)
+
+
+PIXELS = [[[0.0, 1.0], [0.5, 0.0]]] * 3
+GOOD = (PIXELS, [0, 1, 2])
+
+
+@pytest.mark.parametrize("convert", [list, torch.tensor, np.array], ids=["lists", "tensors", "arrays"])
+@pytest.mark.parametrize("integer", [np.int32, np.int64, np.uint8, np.int16])
+def test_ones_own_data_are_taken_as_lists_arrays_or_tensors(convert: Any, integer: Any) -> None:
+    labels = np.array([0, 1, 2], integer)
+    task = (
+        convert(PIXELS),
+        labels.tolist() if convert is list else labels if convert is np.array else torch.tensor(labels),
+    )
+    scenario = Scenario.from_tensors([task, GOOD], [GOOD, task], n_classes=3)
+    tensors = task_tensors(scenario.benchmark.train_stream[0])
+    assert (scenario.input_shape, tensors.labels.dtype) == ((1, 2, 2), torch.int64)
+    assert tensors.images.flatten(1).tolist() == [[0.0, 1.0, 0.5, 0.0]] * 3
+    assert tensors.labels.tolist() == [0, 1, 2]
+
+
+def test_a_list_of_image_tensors_is_stacked() -> None:
+    images = [torch.rand(3, 2, 2) for _ in range(3)]
+    scenario = Scenario.from_tensors([(images, [0, 1, 2])], [(images, (2, 1, 0))], n_classes=3)
+    assert torch.equal(task_tensors(scenario.benchmark.test_stream[0]).images, torch.stack(images))
+
+
+def pixels(value: float) -> Any:
+    images = np.zeros((3, 2, 2), np.float32)
+    images[1, 0, 1] = value
+    return images
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "text"),
+    [
+        ([(PIXELS, [1, 2, 3])], [GOOD], r"task 0 (train): expected labels from 0 to 2 (n_classes=3), got 3"),
+        ([GOOD], [(PIXELS, [0, -1, 2])], r"task 0 (test): expected labels from 0 to 2 (n_classes=3), got -1"),
+        ([GOOD, (PIXELS, [0, 1, 9])], [GOOD] * 2, r"task 1 (train): expected labels from 0 to 2 (n_classes=3), got 9"),
+        ([(PIXELS, [0, -100, 2])], [GOOD], r"task 0 (train): expected labels from 0 to 2 (n_classes=3), got -100"),
+        ([(PIXELS, [0.0, 1.0, 2.0])], [GOOD], r"task 0 (train): expected integer labels, got 0.0 (torch.float32)"),
+        ([GOOD], [(PIXELS, [True, False, True])], r"task 0 (test): expected integer labels, got True (torch.bool)"),
+        ([(PIXELS, np.eye(3))], [GOOD], r"task 0 (train): expected labels of shape (3,), got (3, 3)"),
+        ([(PIXELS, [0, 1])], [GOOD], r"task 0 (train): expected labels of shape (3,), got (2,)"),
+        ([(PIXELS, ["a", "b", "c"])], [GOOD], r"task 0 (train): expected labels of one shape, as numbers, got list"),
+        (
+            [([[[0.0]], [[0.0, 1.0]]], [0, 1])],
+            [GOOD],
+            r"task 0 (train): expected images of one shape, as numbers, got list",
+        ),
+        ([(0.5, [0])], [GOOD], r"task 0 (train): expected images of shape (N, C, H, W), (N, H, W) or (N, D), got ()"),
+        ([3], [GOOD], r"task 0 (train): expected TaskTensors or images and labels, got int"),
+        (
+            [GOOD, (np.zeros((3, 4, 4)), [0, 1, 2])],
+            [GOOD] * 2,
+            r"task 1 (train): expected images of shape (1, 2, 2), as in task 0, got (1, 4, 4)",
+        ),
+        (
+            [GOOD],
+            [(np.zeros((3, 3, 2, 2)), [0, 1, 2])],
+            r"task 0 (test): expected images of shape (1, 2, 2), as in task 0, got (3, 2, 2)",
+        ),
+        ([GOOD, (np.zeros((0, 2, 2)), [])], [GOOD] * 2, r"task 1 (train): expected at least 1 image, got none"),
+        ([GOOD], [(np.zeros((0, 2, 2)), np.zeros(0, int))], r"task 0 (test): expected at least 1 image, got none"),
+        ([], [], r"train: expected at least 1 task, got none"),
+        ([GOOD] * 3, [GOOD] * 2, r"test: expected 3 tests, one per task, or a single one, got 2"),
+        ([(pixels(np.nan), [0, 1, 2])], [GOOD], r"task 0 (train): expected finite pixels, got nan"),
+        ([GOOD], [(pixels(np.inf), [0, 1, 2])], r"task 0 (test): expected finite pixels, got inf"),
+        ([GOOD] * 2, [GOOD, (pixels(-np.inf), [0, 1, 2])], r"task 1 (test): expected finite pixels, got -inf"),
+    ],
+)
+def test_data_that_do_not_fit_are_refused_with_task_set_and_value(train: Any, test: Any, text: str) -> None:
+    with pytest.raises(UserError) as error:
+        Scenario.from_tensors(train, test, n_classes=3)
+    assert str(error.value) == text
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "classes_of_task", "text"),
+    [
+        (0, None, "n_classes=0: expected an integer >= 1"),
+        (2.0, None, "n_classes=2.0: expected an integer >= 1"),
+        (2, None, "task 0 (train): expected labels from 0 to 1 (n_classes=2), got 2"),
+        (3, [[0, 1]], "task 0 (train): expected labels of a class in classes_of_task, got 2"),
+        (3, [], "classes_of_task: expected 1 lists of classes, got 0"),
+        (4, [[3]], "task 0 (train): expected labels of a class in classes_of_task, got 0"),
+    ],
+)
+def test_classes_that_do_not_fit_the_data_are_refused(n_classes: Any, classes_of_task: Any, text: str) -> None:
+    with pytest.raises(UserError) as error:
+        Scenario.from_tensors([GOOD], [GOOD], n_classes, classes_of_task)
+    assert str(error.value) == text

@@ -56,7 +56,7 @@ def test_the_parts_follow_from_the_seed_and_share_one_copy(small: Path) -> None:
 
 
 def test_more_parts_than_images_are_refused(small: Path) -> None:
-    with pytest.raises(UserError, match=r"scenario\.n_parts=36: an integer from 1 to 35 is needed"):
+    with pytest.raises(UserError, match=r"scenario\.n_parts=36: expected an integer from 1 to 35, got 36"):
         cifar10_stream(n_parts=36, augment="none", seed=0, data_dir=small)
 
 

@@ -14,7 +14,7 @@ def test_a_bench_that_there_is_not_is_refused_with_those_there_are() -> None:
     command = [sys.executable, str(ROOT / "scripts" / "bench.py"), "stepp"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: stepp: there is no such bench; they are step, epoch, side-by-side, sweep, fisher\n"
+    assert done.stderr == "error: BENCH=stepp: expected one of step, epoch, side-by-side, sweep, fisher\n"
 
 
 def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:

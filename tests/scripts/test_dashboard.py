@@ -13,13 +13,13 @@ SCRIPT = str(ROOT / "scripts" / "dashboard.py")
 
 
 def command(*arguments: str, home: Path, before: str = "") -> "subprocess.CompletedProcess[str]":
-    nobody = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    clean_env = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     program = f"{before}\nimport runpy, sys; sys.argv[:] = {[SCRIPT, *arguments]}\n"
     program += "runpy.run_path(sys.argv[0], run_name='__main__')"
     return subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
-        env={**nobody, "HOME": str(home), "NETRC": str(home / "netrc")},
+        env={**clean_env, "HOME": str(home), "NETRC": str(home / "netrc")},
         capture_output=True,
         text=True,
         timeout=120,
@@ -31,7 +31,8 @@ def test_without_a_server_it_prints_the_specification_and_says_why(tmp_path: Pat
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout).keys() == {"workspace", "report"}
     assert done.stderr == (
-        "not saved, so that this is the specification: W&B finds no API key; run `wandb login` or set WANDB_API_KEY\n"
+        "not saved, the specification is printed instead: "
+        "W&B finds no API key; run `wandb login` or set WANDB_API_KEY\n"
     )
 
 

@@ -33,7 +33,7 @@ def run_dir(tmp_path: Path) -> Path:
     summary = {"status": "completed", "strategy": "meta", "m": 1.3, "n_tasks": 2, "epochs_per_task": 2}
     (tmp_path / "summary.json").write_text(json.dumps({**summary, "accuracy_matrix": R}), encoding="utf-8")
     (tmp_path / "config.yaml").write_text(
-        "epochs_per_task: 2\nseed: 0\nstrategy: {stream: sequence}\n", encoding="utf-8"
+        "epochs_per_task: 2\nseed: 0\nstrategy: {task_order: sequence}\n", encoding="utf-8"
     )
     with (tmp_path / "metrics.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -55,7 +55,7 @@ def test_a_completed_run_is_not_run_again_and_another_is_left_alone(
 ) -> None:
     monkeypatch.setattr(effect, "RUNS", run_dir.parent)
     (run_dir / "summary.json").write_text(json.dumps({"status": "interrupted"}), encoding="utf-8")
-    with pytest.raises(UserError, match=rf"^{run_dir}: holds no completed run; "):
+    with pytest.raises(UserError, match=rf"^{run_dir}: expected a completed run, got an interrupted one; "):
         effect.train(run_dir.name)
     summary = {"status": "completed", "accuracy_matrix": [[0.9]]}
     (run_dir / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
@@ -68,9 +68,9 @@ def test_all_tasks_at_once_have_no_ends(effect: ModuleType, run_dir: Path, monke
     drawn: list[Sequence[float]] = []
     draw_curves = sweep_figures.draw_curves  # type: ignore[attr-defined]
 
-    def spy(ax: Any, epochs: Any, accuracies: Any, ends: Sequence[float]) -> None:
+    def spy(ax: Any, epochs: Any, accuracies: Any, ends: Sequence[float], **more: Any) -> None:
         drawn.append(ends)
-        draw_curves(ax, epochs, accuracies, ends)
+        draw_curves(ax, epochs, accuracies, ends, **more)
 
     monkeypatch.setattr(sweep_figures, "draw_curves", spy)
     for stream in ("sequence", "joint"):
@@ -89,5 +89,5 @@ def test_a_directory_without_a_completed_run_is_refused_by_name(
         (run_dir / "summary.json").write_text("[", encoding="utf-8")
     directory = run_dir / "nothing" if wrong == "nothing" else run_dir
     assert effect.main(["--runs", str(directory), "--out", str(run_dir / "effect.png")]) == 2
-    assert f"--runs: {directory} holds no completed run" in capsys.readouterr().err
+    assert f"--runs {directory}: expected a completed run, got " in capsys.readouterr().err
     assert not (run_dir / "effect.png").exists()

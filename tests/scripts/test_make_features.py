@@ -53,13 +53,19 @@ def test_it_writes_every_pass_over_the_training_images_and_one_over_the_test_ima
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["cifar10", "--data-dir", "/nowhere"], "error: CIFAR-10 is not in data_dir=/nowhere. Get its binary version"),
-        (["cifar100", "--out", "features.pt"], "error: --out features.pt: has to end in .npz"),
-        (["cifar10", "--passes", "0"], "error: argument --passes: has to be a whole number of at least 1, but is '0'"),
+        (
+            ["cifar10", "--data-dir", "/nowhere"],
+            "error: data_dir=/nowhere: expected the files of CIFAR-10, got none. Get its binary version",
+        ),
+        (
+            ["cifar100", "--out", "features.pt"],
+            "error: --out features.pt: expected a name ending in .npz, got features.pt",
+        ),
+        (["cifar10", "--passes", "0"], "error: argument --passes: expected an integer >= 1, got '0'"),
         (["mnist"], "error: argument dataset: invalid choice: 'mnist'"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(arguments: list[str], says: str) -> None:
+def test_wrong_arguments_are_rejected_in_one_line(arguments: list[str], says: str) -> None:
     done = command(*arguments)
     assert done.returncode == 2
     assert done.stderr.startswith(says)

@@ -44,7 +44,13 @@ def test_a_bad_argument_is_answered_in_one_line(arguments: list[str], message: s
 
 @pytest.mark.slow
 def test_it_says_of_the_experiment_what_the_experiment_drew_itself(tmp_path: Path) -> None:
-    sizes = ["scenario=pdigits", "scenario.n_tasks=2", "model.hidden=[8],[16]", "m=0,2", "arm=reference,gamma_kept"]
+    sizes = [
+        "scenario=pdigits",
+        "scenario.n_tasks=2",
+        "model.hidden=[8],[16]",
+        "m=0,2",
+        "ablation=reference,gamma_kept",
+    ]
     train = [sys.executable, "src/train.py", "experiment=normalization", *sizes, "logger=none"]
     train.append(f"hydra.sweep.dir={tmp_path / 'sweep'}")
     subprocess.run(train, cwd=ROOT, check=True, capture_output=True, timeout=500)

@@ -19,7 +19,7 @@ def test_it_writes_figures_and_numbers_and_prints_a_verdict(tmp_path: Path) -> N
     out = tmp_path / "new" / "folder"
     done = command("--dimension", "100", "--steps", "400", "--seeds", "2", "--seed", "4", "--out", str(out))
     assert done.returncode == 0, done.stderr
-    assert "Held for 2 of 2 seeds." in done.stdout
+    assert "Passed for 2 of 2 seeds." in done.stdout
     assert sorted(path.name for path in out.iterdir()) == [
         "plane.png",
         "quadratic.json",
@@ -45,10 +45,10 @@ def test_what_is_undefined_is_null(tmp_path: Path) -> None:
     [
         (["--dimension", "1"], "argument --dimension: has to be a whole number from 2 to 2000, but is '1'"),
         (["--steps", "many"], "argument --steps: has to be a whole number from 2 to 20000, but is 'many'"),
-        (["--lr", "0"], "argument --lr: has to be a number > 0, but is '0'"),
-        (["--lr", "nan"], "argument --lr: has to be a number > 0, but is 'nan'"),
+        (["--lr", "0"], "argument --lr: expected a number > 0, got '0'"),
+        (["--lr", "nan"], "argument --lr: expected a number > 0, got 'nan'"),
         (["--seed", "-1"], "argument --seed: has to be a whole number from 0 to 4294967295, but is '-1'"),
-        (["--out", __file__], f"--out {__file__} cannot be made: File exists; give a folder that can"),
+        (["--out", __file__], f"--out {__file__}: expected a folder that can be made, got File exists"),
         (["--sede", "3"], "unrecognized arguments: --sede 3"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The script: what it lists, what it refuses, that nothing complete is run again, and how a cut command goes on."""
+"""The script lists claims, rejects wrong arguments, does not run complete claims again and resumes interrupted ones."""
 
 import importlib.util
 import json
@@ -11,6 +11,7 @@ import pytest
 
 from metaplast.errors import UserError
 from metaplast.runs.journal import Job, Journal
+from metaplast.runs.status import RunStatus
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,9 +37,11 @@ def test_the_list_says_what_has_been_run_here(script: ModuleType, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"), [(["fig9"], "fig9: there is no such claim; they are fig2, "), (["--budget", "gpu"], "gpu")]
+    ("arguments", "said"), [(["fig9"], "NAME=fig9: expected one of fig2, "), (["--budget", "gpu"], "gpu")]
 )
-def test_what_cannot_be_is_refused_in_a_line(script: ModuleType, arguments: list[str], said: str, capsys: Any) -> None:
+def test_wrong_arguments_are_rejected_in_one_line(
+    script: ModuleType, arguments: list[str], said: str, capsys: Any
+) -> None:
     try:
         status = script.main(arguments)
     except SystemExit as stop:
@@ -54,7 +57,7 @@ def test_a_complete_claim_is_not_run_again_and_the_page_is_written(
 ) -> None:
     folder = tmp_path / "cpu" / "quadratic"
     folder.mkdir(parents=True)
-    runs = [{"speed_correlation": 1.0, "bin_rank_correlation": 1.0}]
+    runs = [{"seed": seed, "speed_correlation": 1.0, "bin_rank_correlation": 1.0} for seed in range(3)]
     (folder / "quadratic.json").write_text(json.dumps({"runs": runs}))
     arguments = ["quadratic", "--budget", "paper", "--outputs", str(tmp_path), "--docs", str(tmp_path / "docs")]
     assert script.main(arguments) == 0
@@ -62,36 +65,34 @@ def test_a_complete_claim_is_not_run_again_and_the_page_is_written(
     assert "**held**" in (tmp_path / "docs" / "results.md").read_text("utf-8")
 
 
-def test_a_sweep_that_was_cut_goes_on(script: ModuleType, tmp_path: Path) -> None:
+def test_an_interrupted_sweep_is_resumed(script: ModuleType, tmp_path: Path) -> None:
     words = ["src/train.py", "experiment=fig2", f"hydra.sweep.dir={tmp_path}"]
-    assert script.resumed(words) == words
+    assert script.resume_words(words) == words
     (tmp_path / "sweep.json").write_text("{}")
-    assert script.resumed(words) == [*words, "resume=true"]
+    assert script.resume_words(words) == [*words, "resume=true"]
 
 
-def test_a_single_run_goes_on_by_its_directory_and_is_left_alone_when_complete(
-    script: ModuleType, tmp_path: Path
-) -> None:
+def test_a_single_run_is_resumed_by_its_directory_unless_complete(script: ModuleType, tmp_path: Path) -> None:
     words = ["src/train.py", "experiment=sign_switch", f"hydra.run.dir={tmp_path}"]
-    assert script.resumed(words) == words
+    assert script.resume_words(words) == words
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").touch()
-    assert script.resumed(words) == ["src/train.py", f"resume={tmp_path}"]
+    assert script.resume_words(words) == ["src/train.py", f"resume={tmp_path}"]
     (tmp_path / "summary.json").write_text(json.dumps({"status": "completed", "accuracy_matrix": [[0.9]]}))
-    assert script.resumed(words) == []
+    assert script.resume_words(words) == []
 
 
 @pytest.mark.parametrize("key", ["hydra.sweep.dir", "hydra.run.dir"])
-def test_leftovers_that_nothing_can_go_on_from_are_named_and_left_alone(
-    script: ModuleType, tmp_path: Path, key: str
-) -> None:
+def test_files_that_are_no_run_are_named_and_kept(script: ModuleType, tmp_path: Path, key: str) -> None:
     (tmp_path / ".lock").touch()
-    with pytest.raises(UserError, match=r"holds something that cannot be gone on with; remove it, or move it away"):
-        script.resumed(["src/train.py", "experiment=fig2", f"{key}={tmp_path}"])
+    with pytest.raises(
+        UserError, match=r"expected a run to resume or an empty folder, got other files; move them away"
+    ):
+        script.resume_words(["src/train.py", "experiment=fig2", f"{key}={tmp_path}"])
     assert (tmp_path / ".lock").exists()
 
 
-def test_a_claim_that_cannot_go_on_does_not_keep_the_others_from_it(
+def test_a_claim_that_cannot_be_resumed_does_not_affect_the_others(
     script: ModuleType, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpu" / "fig2").mkdir(parents=True)
@@ -106,14 +107,15 @@ def test_a_claim_that_cannot_go_on_does_not_keep_the_others_from_it(
     monkeypatch.setattr(subprocess, "run", run_it)
     arguments = ["fig2", "quadratic", "--outputs", str(tmp_path), "--docs", str(tmp_path / "docs")]
     assert script.main(arguments) == 1
+    folder = tmp_path / "cpu" / "fig2"
     assert capsys.readouterr().err.splitlines() == [
-        f"error: {tmp_path / 'cpu' / 'fig2'}: holds something that cannot be gone on with; remove it, or move it away",
-        "failed: fig2; the same command goes on with them",
+        f"error: {folder}: expected a run to resume or an empty folder, got other files; move them away",
+        "failed: fig2; the same command resumes them",
     ]
     assert (quadratic / "quadratic.json").exists()
 
 
-def test_a_complete_claim_without_its_numbers_does_not_keep_the_others_from_the_page(
+def test_a_complete_claim_without_its_numbers_does_not_affect_the_others(
     script: ModuleType, tmp_path: Path, capsys: Any
 ) -> None:
     for name, numbers in (("quadratic", {"speed_correlation": 1, "bin_rank_correlation": 1}), ("sign_switch", {})):
@@ -122,9 +124,9 @@ def test_a_complete_claim_without_its_numbers_does_not_keep_the_others_from_the_
     (tmp_path / "cpu" / "sign_switch" / "sign_switch.png").touch()
     assert script.main(["--write-only", "--outputs", str(tmp_path), "--docs", str(tmp_path / "docs")]) == 1
     err = capsys.readouterr().err
-    assert err.startswith(f"error: sign_switch: {tmp_path / 'cpu' / 'sign_switch'} does not hold the runs")
+    assert err.startswith("error: sign_switch: expected the runs that it is judged by in ")
     assert err.count("\n") == 1
-    assert "**held**" in (tmp_path / "docs" / "results.md").read_text("utf-8")
+    assert "**one seed: points this way**" in (tmp_path / "docs" / "results.md").read_text("utf-8")
 
 
 def test_results_go_to_a_folder_as_seen_by_the_caller(
@@ -134,12 +136,12 @@ def test_results_go_to_a_folder_as_seen_by_the_caller(
     assert script.parse(["--outputs", "mine"]).outputs == Path.cwd() / "mine"
 
 
-def test_a_complete_claim_says_which_one_it_is_judged_beside_is_missing(
+def test_a_complete_claim_names_the_missing_claim_that_it_is_compared_with(
     script: ModuleType, tmp_path: Path, capsys: Any
 ) -> None:
-    Journal(tmp_path / "cpu" / "fig2_mlp").write(Job(0, [], "0", status="completed"))
+    Journal(tmp_path / "cpu" / "fig2_mlp").write(Job(0, [], "0", status=RunStatus.COMPLETED))
     assert script.main(["--write-only", "--outputs", str(tmp_path), "--docs", str(tmp_path / "docs")]) == 1
-    said = "error: fig2_mlp: is judged beside fig2, which is not complete there\n"
+    said = "error: fig2_mlp: expected the complete claim fig2 to compare with, got none\n"
     assert capsys.readouterr().err == said
 
 
@@ -160,5 +162,5 @@ def test_a_page_that_cannot_be_written_is_refused_before_anything_runs(
     assert ran == []
 
 
-def test_a_command_that_fails_is_told(script: ModuleType, tmp_path: Path) -> None:
+def test_a_failing_command_is_reported(script: ModuleType, tmp_path: Path) -> None:
     assert not script.run(["scripts/report.py {out}/nowhere"], tmp_path / "x", "cpu", [])

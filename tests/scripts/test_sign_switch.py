@@ -33,7 +33,7 @@ def lay_run(run_dir: Path) -> Path:
     (run_dir / "config.yaml").write_text(
         "scenario: {_target_: metaplast.scenarios.permuted_digits, name: pdigits, n_tasks: 1}\n"
         "model: {_target_: metaplast.nn.models.bnn, name: bnn, hidden: [32], gamma_init: uniform}\n"
-        "strategy: {stream: sequence}\nseed: 0\ndata_dir: data\n"
+        "strategy: {task_order: sequence}\nseed: 0\ndata_dir: data\n"
     )
     return run_dir
 
@@ -51,14 +51,14 @@ def test_it_reads_a_run_and_leaves_figure_table_and_numbers_beside_it(
     numbers = json.loads((run_dir / "sign_switch.json").read_text())
     assert numbers["settings"]["switched"] == [50, 20]
     assert [layer["layer"] for layer in numbers["layers"]] == ["layer1", "layer2"]
-    assert numbers["held"] == all(layer["held"] for layer in numbers["layers"])
+    assert numbers["passed"] == all(layer["passed"] for layer in numbers["layers"])
     rows = list(csv.DictReader((run_dir / "sign_switch.csv").read_text().splitlines()))
     assert len(rows) == 30
     assert sum(int(row["count"]) for row in rows) == 64 * 32 + 32 * 10
     assert (run_dir / "sign_switch.png").read_bytes().startswith(b"\x89PNG")
 
     assert main([str(run_dir), "--switched", "50"]) == 2
-    wanted = "error: --switched: has 1 numbers, but has to have one a binary layer: 2\n"
+    wanted = "error: --switched: expected one number for each of 2 binary layers, got 1\n"
     assert capsys.readouterr().err == wanted
 
 
@@ -77,7 +77,7 @@ def test_the_experiment_is_a_run_that_it_reads(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ([], "the following arguments are required: RUN_DIR"),
-        (["no/such"], "no/such: is not the directory of a run, since it holds no config.yaml"),
+        (["no/such"], "RUN_DIR=no/such: expected the directory of a run, got one without config.yaml"),
         (["x", "--draws", "1"], "argument --draws: has to be a whole number from 2 to 100000, but is '1'"),
         (
             ["x", "--statistics", "mean"],
@@ -96,3 +96,23 @@ def test_help_names_every_option_and_comes_without_the_heavy_imports() -> None:
     assert loaded.stdout == "set()\n"
     options = ["bins", "draws", "switched", "images", "statistics", "seed", "threads", "data-dir", "out"]
     assert all(f"--{option} " in command("--help").stdout for option in options)
+
+
+def test_a_run_directory_brings_no_code_but_what_is_trusted_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
+    (tmp_path / "mine.py").write_text(
+        f"from pathlib import Path\nPath({str(tmp_path / 'acted')!r}).touch()\nfrom metaplast.nn import bnn\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    main, run_dir = runpy.run_path(str(SCRIPT))["main"], lay_run(tmp_path / "run")
+    config = run_dir / "config.yaml"
+    config.write_text(config.read_text().replace("metaplast.nn.models.bnn", "mine.bnn"))
+    few = ("--switched", "50", "20", "--draws", "2", "--images", "50", "--bins", "3")
+    assert main([str(run_dir), *few]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {run_dir}: its config.yaml: model._target_=mine.bnn: expected a model of metaplast")
+    assert not (tmp_path / "acted").exists()
+    assert main([str(run_dir), *few, "--trust", "mine.bnn"]) == 0
+    assert (tmp_path / "acted").exists()

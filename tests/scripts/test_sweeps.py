@@ -38,7 +38,7 @@ def test_a_sweep_searches_what_the_search_of_its_name_does(name: str) -> None:
     search, sweep = read(f"conf/hparams_search/{name}.yaml"), read(f"scripts/sweeps/{name}.yaml")
     assert {"override /strategy": name} in search["defaults"]
     assert f"strategy={name}" in sweep["command"]
-    assert "test_on=validation" in sweep["command"]
+    assert "eval_split=validation" in sweep["command"]
     space = {key: searched(value) for key, value in search["search"]["space"].items()}
     assert {key: hydra_range(value) for key, value in sweep["parameters"].items()} == space
 
@@ -53,4 +53,4 @@ def test_what_an_agent_types_is_a_run_of_ours(name: str, end: str) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", arguments, return_hydra_config=True)
     check(config)
-    assert (config.test_on, config.logger.mode, config.strategy.name) == ("validation", "online", name)
+    assert (config.eval_split, config.logger.mode, config.strategy.name) == ("validation", "online", name)

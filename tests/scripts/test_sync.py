@@ -13,11 +13,11 @@ ROOT = Path(__file__).parents[2]
 
 def command(*arguments: str, home: Path) -> "subprocess.CompletedProcess[str]":
     script = str(ROOT / "scripts" / "sync.py")
-    nobody = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    clean_env = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
     return subprocess.run(
         [sys.executable, script, *arguments],
         cwd=ROOT,
-        env={**nobody, "HOME": str(home), "NETRC": str(home / "netrc")},
+        env={**clean_env, "HOME": str(home), "NETRC": str(home / "netrc")},
         capture_output=True,
         text=True,
         timeout=120,

@@ -17,7 +17,7 @@ FAST = ("scenario=pdigits", "hydra/launcher=basic", "hydra.sweep.dir=sweep", "fi
 
 def best_at_one_then_at_two(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     """On the first tasks m = 1 is the best, on the whole stream m = 2; the seed moves all of them alike."""
-    accuracies = {0: 0.5, 1: 0.75, 2: 0.625} if config.only_tasks else {0: 0.25, 1: 0.375, 2: 0.5}
+    accuracies = {0: 0.5, 1: 0.75, 2: 0.625} if config.max_tasks else {0: 0.25, 1: 0.375, 2: 0.5}
     return {"average_accuracy": accuracies[config.m] + config.seed / 8}
 
 
@@ -26,7 +26,7 @@ def test_m_is_chosen_on_validation_data_of_the_first_tasks_and_trained_with_on_a
 ) -> None:
     answer = search("hparams=first_tasks", *FAST, "seed=0,1", task=best_at_one_then_at_two)
     assert answer.status == 0
-    told = [(run["seed"], run["m"], run["test_on"], run["only_tasks"]) for run in answer.runs]
+    told = [(run["seed"], run["m"], run["eval_split"], run["max_tasks"]) for run in answer.runs]
     assert told[:6] == [(seed, m, "validation", 2) for seed in (0, 1) for m in (0, 1, 2)]
     assert told[6:] == [(seed, 1, "test", None) for seed in (0, 1)]
     assert not any("first_tasks" in run for run in answer.runs)  # plain runs, that anyone can run again
@@ -53,18 +53,18 @@ def test_per_layer_tries_a_number_for_each_weight_layer(search: Search, model: t
     settings = ("first_tasks.per_layer=true", "first_tasks.n_trials=5", "first_tasks.hindsight=true")
     answer = search("hparams=first_tasks", *FAST, *model, *settings)
     assert answer.status == 0
-    tried = [run["m"] for run in answer.runs if run["only_tasks"]]
+    tried = [run["m"] for run in answer.runs if run["max_tasks"]]
     assert tried[:3] == [[0] * n_layers, [1] * n_layers, [2] * n_layers]
     assert [len(m) for m in tried[3:]] == [n_layers] * 2
-    assert sorted(run["m"] for run in answer.runs if not run["only_tasks"]) == sorted(tried)
+    assert sorted(run["m"] for run in answer.runs if not run["max_tasks"]) == sorted(tried)
 
 
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("m=1", "m=1: cannot be given with hparams=first_tasks, which sets m, only_tasks, test_on"),
+        ("m=1", "m=1: cannot be given with hparams=first_tasks, which sets m, max_tasks, eval_split"),
         ("strategy=finetune", "hparams=first_tasks: chooses m, which strategy=finetune does not use"),
-        ("first_tasks.candidates=[-1]", "first_tasks.candidates=[-1]: has to be a list of numbers >= 0"),
+        ("first_tasks.candidates=[-1]", "first_tasks.candidates=[-1]: expected a list of numbers >= 0, got [-1]"),
     ],
 )
 def test_where_there_is_no_m_to_choose_it_says_so(search: Search, override: str, said: str) -> None:

@@ -45,10 +45,10 @@ def test_null_leaves_a_ready_range_out() -> None:
     [
         ({}, [], r"^search\.space: is empty"),
         (READY, ["m=1", "strategy.optimizer.lr=0.01"], r"^search\.space: is empty"),
-        ({"m": "1"}, [], r"^search\.space\.m=1: has to be a range"),
+        ({"m": "1"}, [], r"^search\.space\.m=1: expected a range"),
         (READY, ["seed=0,1"], r"^seed: cannot be searched, since a search would choose the luckiest one$"),
-        (READY, ["test_on=test,validation"], r"^test_on: cannot be searched"),
-        (READY, ["m=interval(4,0)"], r"^m=interval\(4,0\): has to go from a lower to a higher number"),
+        (READY, ["eval_split=test,validation"], r"^eval_split: cannot be searched"),
+        (READY, ["m=interval(4,0)"], r"^m=interval\(4,0\): expected an interval from a lower to a higher number"),
         (READY, ["m=tag(log,interval(0,4))"], r"with log from above 0$"),
         (READY, ["strategy=glob(*)"], r"^strategy=glob\(\*\): a search takes"),
     ],

@@ -7,7 +7,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from metaplast.errors import UserError
-from metaplast.search.study import ask, do_again, hold_to, mend_journal, open_study, tell
+from metaplast.search.study import ask, check_settings, open_study, repair_journal, run_again, tell
 
 SETTINGS = {"sampler": "tpe", "pruner": "median", "n_startup_trials": 4}
 SPACE = {"m": FloatDistribution(0, 4), "lr": FloatDistribution(1e-3, 1e-1, log=True)}
@@ -17,7 +17,7 @@ def search(folder: Path, n_trials: int, seed: int = 0, dies_at: int | None = Non
     """Ask and tell in a process that may die over a trial, and then, in the next one, does it again."""
     study = open_study(folder, SETTINGS)
     for cut in study.get_trials(states=[TrialState.RUNNING]):
-        do_again(study, cut)
+        run_again(study, cut.number)
     while len(study.get_trials(states=[TrialState.COMPLETE])) < n_trials:
         trial = ask(study, SETTINGS, SPACE, seed)
         if trial.number == dies_at:
@@ -70,14 +70,14 @@ def test_a_line_that_a_power_cut_left_unfinished_is_dropped(tmp_path: Path) -> N
     search(tmp_path, 2)
     with (tmp_path / "study.journal").open("a") as journal:
         journal.write('{"op_code":4,"worker')
-    mend_journal(tmp_path)
+    repair_journal(tmp_path)
     search(tmp_path, 3)
     assert len(proposed(tmp_path)) == 3
 
 
 def test_trials_that_cannot_be_compared_are_kept_apart(tmp_path: Path) -> None:
     study = open_study(tmp_path, SETTINGS)
-    hold_to(study, {"epochs_per_task": 5, "m": None}, tmp_path)
-    hold_to(open_study(tmp_path, SETTINGS), {"epochs_per_task": 5, "m": None}, tmp_path)
+    check_settings(study, {"epochs_per_task": 5, "m": None}, tmp_path)
+    check_settings(open_study(tmp_path, SETTINGS), {"epochs_per_task": 5, "m": None}, tmp_path)
     with pytest.raises(UserError, match=r"^epochs_per_task=3: the study in .* was made with epochs_per_task=5; give"):
-        hold_to(study, {"epochs_per_task": 3, "m": None}, tmp_path)
+        check_settings(study, {"epochs_per_task": 3, "m": None}, tmp_path)

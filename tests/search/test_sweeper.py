@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from metaplast.errors import UserError
 from metaplast.search.space import plan
 from metaplast.search.study import open_study
-from metaplast.search.trial import this_trial
+from metaplast.search.sweeper import search_trial
 
 Search = Callable[..., Any]
 
@@ -42,7 +42,7 @@ def test_one_command_searches_the_same_again_goes_on_and_the_line_it_prints_repr
     first, second = (search(*command, f"search.n_trials={n}") for n in (2, 3))
     assert (first.status, len(first.runs), second.status, len(second.runs)) == (0, 2, 0, 1)
     folder, runs = Path("outputs/studies/ewc-pdigits"), [*first.runs, *second.runs]
-    assert [run["test_on"] for run in runs] == ["validation"] * 3
+    assert [run["eval_split"] for run in runs] == ["validation"] * 3
     assert [trial.params["strategy.ewc_lambda"] for trial in trials(folder)] == [
         run["strategy"]["ewc_lambda"] for run in runs
     ]
@@ -55,14 +55,14 @@ def test_one_command_searches_the_same_again_goes_on_and_the_line_it_prints_repr
     summary = json.loads(next(Path("outputs/train").glob("*/*/summary.json")).read_text("utf-8"))
     assert summary["average_accuracy"] == best["average_accuracy"]
     [line] = [line for line in second.out.splitlines() if line.startswith("on test data: ")]
-    assert search(*shlex.split(line)[5:]).runs == [{**again.runs[0], "test_on": "test"}]
+    assert search(*shlex.split(line)[5:]).runs == [{**again.runs[0], "eval_split": "test"}]
 
 
 def test_a_hopeless_trial_stops_and_the_study_has_it_as_pruned(search: Search) -> None:
     steps: list[int] = []
 
     def five_tasks(config: DictConfig, run_dir: Path) -> Any:
-        is_hopeless = this_trial(config)
+        is_hopeless = search_trial(config)
         assert is_hopeless is not None
         number = int(run_dir.name)
         accuracy = 0.1 if number == 2 else 0.5
@@ -94,16 +94,16 @@ def test_a_failed_trial_stops_no_other_is_told_and_tried_anew_by_the_next_call(s
 def test_a_run_outside_a_search_is_no_trial(search: Search) -> None:
     heard: list[Any] = []
     search(
-        "hparams_search=meta", *FAST, "hydra.mode=RUN", task=lambda config, run_dir: heard.append(this_trial(config))
+        "hparams_search=meta", *FAST, "hydra.mode=RUN", task=lambda config, run_dir: heard.append(search_trial(config))
     )
-    search("-m", *FAST, "m=1", task=lambda config, run_dir: heard.append(this_trial(config)))
+    search("-m", *FAST, "m=1", task=lambda config, run_dir: heard.append(search_trial(config)))
     assert heard == [None, None]
 
 
 REFUSED = {
-    "test_on=test": r"^test_on=test: has to be validation in a search",
-    "test_on=test,validation": r"^test_on: cannot be searched",
-    "search.pruner=hyperband": r"^search.pruner=hyperband: has to be one of median, none",
+    "eval_split=test": r"^eval_split=test: expected validation",
+    "eval_split=test,validation": r"^eval_split: cannot be searched",
+    "search.pruner=hyperband": r"^search.pruner=hyperband: expected one of median, none",
     "resume=true": r"^resume=true: a search goes on by itself",
 }
 
@@ -124,7 +124,7 @@ def test_trials_of_other_settings_do_not_get_into_a_study(search: Search) -> Non
 
 
 def test_a_missing_package_is_one_line(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metaplast.search.checks.find_spec", lambda name: None)
+    monkeypatch.setattr("metaplast.search.sweeper.find_spec", lambda name: None)
     answer = search("hparams_search=meta", *FAST)
     assert answer.err == "hparams_search: needs Optuna, which is not installed; pip install 'metaplast[search]'\n"
 

@@ -9,7 +9,7 @@ from avalanche.training.supervised import Naive
 
 from metaplast.errors import UserError
 from metaplast.strategies.bridge import Bridge
-from metaplast.strategies.compat import EVENTS, used_attributes, waits_for
+from metaplast.strategies.compat import EVENTS, implements_event, used_attributes
 
 
 class ReadsUnknown(SupervisedPlugin):  # type: ignore[misc]
@@ -53,9 +53,9 @@ class Meta(SupervisedMetaLearningPlugin):  # type: ignore[misc]
 @pytest.mark.parametrize(
     ("plugin", "sentence"),
     [
-        (ReadsUnknown(), "ReadsUnknown uses strategy.nonsense, which the bridge does not have"),
-        (ReadsInAHelper(), "ReadsInAHelper uses strategy.nonsense, which the bridge does not have"),
-        (InheritsTheWish(), "InheritsTheWish uses strategy.nonsense, which the bridge does not have"),
+        (ReadsUnknown(), "ReadsUnknown uses strategy.nonsense, which the bridge does not provide"),
+        (ReadsInAHelper(), "ReadsInAHelper uses strategy.nonsense, which the bridge does not provide"),
+        (InheritsTheWish(), "InheritsTheWish uses strategy.nonsense, which the bridge does not provide"),
         (KeepsTheGraph(), "KeepsTheGraph uses strategy.retain_graph, but Lightning runs the backward pass"),
         (
             CoPEPlugin(),
@@ -67,9 +67,9 @@ class Meta(SupervisedMetaLearningPlugin):  # type: ignore[misc]
             "EarlyStoppingPlugin uses strategy.evaluator, "
             "which is there only if an EvaluationPlugin is among strategy.plugins",
         ),
-        (OtherEvent(), "OtherEvent waits for the event after_lunch, which no supervised training fires"),
-        (Meta(), "Meta waits for the event after_inner_updates, which no supervised training fires"),
-        (3, "int is no Avalanche plugin, since it has no event, such as after_backward"),
+        (OtherEvent(), "OtherEvent implements the event after_lunch, which supervised training does not fire"),
+        (Meta(), "Meta implements the event after_inner_updates, which supervised training does not fire"),
+        (3, "expected Avalanche plugins, got int, which has no event"),
     ],
 )
 def test_an_unmet_wish_is_refused_at_set_up(plugin: Any, sentence: str) -> None:
@@ -100,6 +100,6 @@ def test_writing_counts_as_using_and_reading_does_not_count_as_writing() -> None
     assert used_attributes(CallsItOtherwise(), written=True) == {"nonsense"}
 
 
-def test_a_plugin_waits_for_the_events_that_its_class_defines() -> None:
-    assert waits_for(LeavesANote(), "before_training")
-    assert waits_for(InheritsTheWish(), "before_training") is False
+def test_a_plugin_implements_event_the_events_that_its_class_defines() -> None:
+    assert implements_event(LeavesANote(), "before_training")
+    assert implements_event(InheritsTheWish(), "before_training") is False

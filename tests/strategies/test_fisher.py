@@ -169,8 +169,8 @@ def test_frozen_parameters_are_left_out() -> None:
     assert list(diagonal_fisher(network, [data(5, (3,), 2)])) == ["1.weight"]
 
 
-class Unheard(nn.Module):
-    """Calls a layer whose answer nobody waits for."""
+class UnusedLayer(nn.Module):
+    """Calls a layer whose output is not used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ class Unheard(nn.Module):
 
 
 def test_layers_that_have_no_say_have_no_information() -> None:
-    network = nn.Sequential(nn.Linear(3, 2), Unheard())
+    network = nn.Sequential(nn.Linear(3, 2), UnusedLayer())
     fisher = diagonal_fisher(network, [data(5, (3,), 2)])
     assert all(fisher[f"1.{layer}.weight"].eq(0).all() for layer in ("called", "spare"))
     assert fisher["0.weight"].gt(0).any()
@@ -211,9 +211,9 @@ Y = torch.tensor([0, 1, 2, 0])
 @pytest.mark.parametrize(
     ("network", "settings", "text"),
     [
-        (nn.Linear(3, 3), {"labels": "true"}, "labels=true: choose from empirical, sampled, all, predicted"),
-        (nn.Linear(3, 3), {"n_samples": 0}, "n_samples=0: an integer of at least 1 is needed, or null for all"),
-        (nn.Linear(3, 3), {"n_samples": 2.5}, "n_samples=2.5: an integer of at least 1"),
+        (nn.Linear(3, 3), {"labels": "true"}, "labels=true: expected one of empirical, sampled, all, predicted"),
+        (nn.Linear(3, 3), {"n_samples": 0}, "n_samples=0: expected an integer >= 1 or null, got 0"),
+        (nn.Linear(3, 3), {"n_samples": 2.5}, "n_samples=2.5: expected an integer >= 1 or null"),
         (nn.Linear(3, 3), {"batches": []}, "needs at least one sample"),
         (nn.Sequential(nn.Linear(3, 3), nn.PReLU()), {}, "layers of type PReLU are not known"),
         (nn.Sequential(nn.Conv1d(1, 1, 1)), {}, "layers of type Conv1d are not known"),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from metaplast.nn import bcnn, bnn, mlp, sign
 from metaplast.nn.normalization import Statistics
-from metaplast.strategies.regularization import QuadraticPenalty, Weights, acted_weights, fixed_statistics, snapshot
+from metaplast.strategies.regularization import QuadraticPenalty, Weights, frozen_batchnorm, penalized_weights, snapshot
 
 Term = tuple[Tensor, Tensor]
 
@@ -96,7 +96,7 @@ def test_its_state_survives_a_file_without_pickled_objects() -> None:
 
 def test_binary_layers_act_by_their_signs_and_pass_the_gradient_straight_through() -> None:
     network = bnn((4,), 3, hidden=[5])
-    acted = acted_weights(network, "binary")
+    acted = penalized_weights(network, "binary")
     assert list(acted) == ["layer1.weight", "layer2.weight"]
     hidden = network.get_parameter("layer1.weight")
     assert torch.equal(acted["layer1.weight"], sign(hidden))
@@ -109,20 +109,20 @@ def test_binary_layers_act_by_their_signs_and_pass_the_gradient_straight_through
 def test_hidden_weights_and_those_of_other_layers_are_the_parameters_themselves(
     network: nn.Module, weights: Weights
 ) -> None:
-    assert all(weight is network.get_parameter(name) for name, weight in acted_weights(network, weights).items())
+    assert all(weight is network.get_parameter(name) for name, weight in penalized_weights(network, weights).items())
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm1d(3), nn.LayerNorm(3), nn.GroupNorm(1, 3)])
 def test_normalizations_are_left_out_unless_asked_for_and_frozen_parameters_always(norm: nn.Module) -> None:
     network = nn.Sequential(nn.Linear(4, 3), norm)
     network[0].weight.requires_grad_(False)
-    assert list(acted_weights(network)) == ["0.bias"]
-    assert list(acted_weights(network, norm_parameters=True)) == ["0.bias", "1.weight", "1.bias"]
+    assert list(penalized_weights(network)) == ["0.bias"]
+    assert list(penalized_weights(network, norm_parameters=True)) == ["0.bias", "1.weight", "1.bias"]
 
 
 def test_a_snapshot_does_not_follow_the_weights() -> None:
     network = nn.Linear(2, 2)
-    before = snapshot(acted_weights(network))
+    before = snapshot(penalized_weights(network))
     with torch.no_grad():
         network.weight.add_(1)
     torch.testing.assert_close(before["weight"], network.weight - 1)
@@ -133,7 +133,7 @@ def test_the_answer_to_a_sample_does_not_depend_on_its_neighbours(statistics: St
     torch.manual_seed(0)
     network = mlp((4,), 3, hidden=[6], test_statistics=statistics).eval()
     x = torch.rand(20, 4)
-    with fixed_statistics(network, lambda: x.split(7)):  # type: ignore[no-untyped-call]
+    with frozen_batchnorm(network, lambda: x.split(7)):  # type: ignore[no-untyped-call]
         torch.testing.assert_close(network(x)[3:4], network(x[3:4]))
 
 
@@ -142,7 +142,7 @@ def test_the_statistics_are_those_of_the_data() -> None:
     network = mlp((4,), 3, hidden=[6], test_statistics="batch").eval()
     x = torch.rand(20, 4)
     expected = network(x)  # one batch that is all of the data
-    with fixed_statistics(network, lambda: [x[:5], x[5:]]):
+    with frozen_batchnorm(network, lambda: [x[:5], x[5:]]):
         torch.testing.assert_close(network(x), expected)
 
 
@@ -153,7 +153,7 @@ def test_statistics_and_settings_come_back_even_after_an_error(statistics: Stati
     x = torch.rand(6, 1, 8, 8)
     network(x)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    with pytest.raises(RuntimeError, match="interrupted"), fixed_statistics(network, lambda: [x]):
+    with pytest.raises(RuntimeError, match="interrupted"), frozen_batchnorm(network, lambda: [x]):
         raise RuntimeError("interrupted")
     torch.testing.assert_close(network.state_dict(), before, rtol=0, atol=0)
     assert {network.norm1.test_statistics, network.norm2.test_statistics} == {statistics}  # type: ignore[union-attr]

@@ -162,10 +162,10 @@ def test_the_random_task_has_the_papers_ranges() -> None:
 @pytest.mark.parametrize(
     ("H", "optimum", "message"),
     [
-        (np.eye(2), np.zeros(3), r"but they are \(2, 2\) and \(3,\)"),
-        (np.eye(2), np.zeros((2, 1)), r"but they are \(2, 2\) and \(2, 1\)"),
-        (np.array([[1.0, 0.5], [0.0, 1.0]]), np.zeros(2), "symmetric with eigenvalues > 0"),
-        (np.diag([1.0, 0.0]), np.zeros(2), "symmetric with eigenvalues > 0"),
+        (np.eye(2), np.zeros(3), r"expected shapes \(n, n\) and \(n,\), got \(2, 2\) and \(3,\)"),
+        (np.eye(2), np.zeros((2, 1)), r"expected shapes \(n, n\) and \(n,\), got \(2, 2\) and \(2, 1\)"),
+        (np.array([[1.0, 0.5], [0.0, 1.0]]), np.zeros(2), "expected a symmetric matrix with eigenvalues > 0"),
+        (np.diag([1.0, 0.0]), np.zeros(2), "expected a symmetric matrix with eigenvalues > 0"),
     ],
 )
 def test_a_task_that_is_no_bowl_is_refused(H: Array, optimum: Array, message: str) -> None:

@@ -35,12 +35,12 @@ from metaplast.studies.quadratic_experiment import (
 def test_speed_and_importance_follow_the_theory(dimension: int, seed: int) -> None:
     run = run_random(dimension, steps=1000, lr=0.01, seed=seed)
     numbers = summarize(run)
-    assert numbers["held"]
+    assert numbers["passed"]
     assert numbers["speed_correlation"] >= 0.9999  # asked: 0.99; the theory is exact up to O(1/T)
     assert numbers["speed_ratio"] == pytest.approx(1, abs=1e-3)
     assert numbers["bin_rank_correlation"] >= 0.9
     # A weight whose velocity is nearly 0 may need more than 500 steps to show which kind it is.
-    assert numbers["foretold"] >= 0.98 * dimension
+    assert numbers["predicted"] >= 0.98 * dimension
     assert np.abs(run.measured[~run.predicted_to_diverge]).max() < 0.02 * np.abs(run.measured).max()
 
 
@@ -156,5 +156,5 @@ def test_the_switch_cost_figure_tells_its_rank_correlation() -> None:
 
 def test_the_plane_is_of_two_weights() -> None:
     assert rendered(draw_plane(run_plane())).startswith(b"\x89PNG")
-    with pytest.raises(ValueError, match="the plane has 2 weights, but the run has 3"):
+    with pytest.raises(ValueError, match="run: expected 2 weights, got 3"):
         draw_plane(one_kind(3.0))

@@ -147,14 +147,14 @@ def test_ranks_are_of_the_full_bins_and_beside_them_of_all() -> None:
     layer = made([1.0, 2.0, 3.0, -5.0, math.nan], [50, 40, 30, 2, 0])
     assert layer.rank_correlation == pytest.approx(1)
     assert layer.rank_correlation_of_all == pytest.approx(-0.2)
-    assert layer.held
-    assert not made([2.0, 1.0, 3.0], [50, 40, 30]).held
+    assert layer.passed
+    assert not made([2.0, 1.0, 3.0], [50, 40, 30]).passed
 
 
 def test_without_two_full_bins_there_is_no_rank_and_nothing_held() -> None:
     layer = made([1.0, 2.0], [50, 3])
     assert math.isnan(layer.rank_correlation)
-    assert not layer.held
+    assert not layer.passed
 
 
 @pytest.mark.parametrize("other", [bcnn((1, 8, 8), 5, channels=[3]), mlp((1, 3, 4), 5, hidden=[4]), nn.Identity()])

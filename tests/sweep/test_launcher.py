@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from metaplast.cli.callback import EXTRAS, _is_installed
+from metaplast.cli.callback import EXTRAS, is_installed
 from metaplast.runs.journal import Journal
 
 Start = Callable[..., subprocess.Popen[str]]
 
 SMALL = ("scenario=pdigits", "scenario.n_tasks=2", "epochs_per_task=1", "model.hidden=[16]", "logger=none")
 SWEEP = ("m=0,0.5,1.0,1.35", "seed=range(0,3)")
-INSTALLED = {extra for package, extra in EXTRAS.items() if _is_installed(package)}
+INSTALLED = {extra for package, extra in EXTRAS.items() if is_installed(package)}
 
 UNRULY = '''
 import os, signal, sys

@@ -3,11 +3,14 @@
 Lightning saves to and resumes from checkpoint files that prove themselves whole.
 """
 
+import io
 import os
+import pickle
 import resource
 import subprocess
 import sys
 import textwrap
+import time
 import zipfile
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,8 +22,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from metaplast.errors import UserError
+from metaplast.training import checkpoint as module
 from metaplast.training.checkpoint import (
     SafeCheckpointIO,
+    check_fits,
+    check_form,
     fault,
     previous_generation,
     read_checkpoint,
@@ -256,3 +262,195 @@ def test_loading_code_from_a_checkpoint_is_refused(tmp_path: Path) -> None:
     assert io.load_checkpoint(path, weights_only=True) == {"n": 1}
     with pytest.raises(ValueError, match="weights_only: expected True or None, got False"):
         io.load_checkpoint(path, weights_only=False)
+
+
+def seal(path: Path, archive: bytes) -> None:
+    """Write an archive as anybody could, with the seal that belongs to it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w+b") as file:
+        file.write(archive)
+        module._seal(file)
+
+
+def archive(data: bytes, compression: int = zipfile.ZIP_STORED, script: bool = False) -> bytes:
+    """A zip archive as torch.save makes it, with `data` as its pickle."""
+    content, more = io.BytesIO(), {"constants.pkl": b"x"} if script else {}
+    with zipfile.ZipFile(content, "w", compression) as file:
+        for name, part in {"data.pkl": data, "version": b"3\n", "byteorder": b"little", **more}.items():
+            file.writestr(f"archive/{name}", part)
+    return content.getvalue()
+
+
+def saved(content: Any) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def calling(name: str, *arguments: Any) -> bytes:
+    """A pickle, of protocol 2, that calls the function `name`."""
+    where, _, what = name.rpartition(".")
+    return b"\x80\x02c" + f"{where}\n{what}\n".encode() + pickle.dumps(arguments, 2)[2:-1] + b"R."
+
+
+def nested(levels: int) -> bytes:
+    return b"\x80\x02}X\x01\x00\x00\x00a" + b"]" * levels + b"a" * (levels - 1) + b"s."
+
+
+GADGETS = """
+    os.system posix.system builtins.eval builtins.exec builtins.open builtins.getattr pty.spawn subprocess.Popen
+    subprocess.run shutil.rmtree pathlib.Path.unlink torch.load torch.hub.load torch.storage._load_from_bytes
+    torch.utils.collect_env.run torch.jit.load numpy.load runpy.run_path pickle.loads _pickle.loads
+    importlib.import_module webbrowser.open metaplast.io.write_text metaplast.sweep.process.in_warm_fork
+    torch.ops.load_library torch.serialization.load
+""".split()  # noqa: SIM905
+
+CONTENTS = {
+    **{f"calls {name}": archive(calling(name, "touch acted")) for name in GADGETS},
+    "empty pickle": archive(b""),
+    "cut pickle": archive(b"\x80\x02}"),
+    "no pickle": archive(b"hello"),
+    "a list": saved([1]),
+    "a number": saved(3),
+    "a tensor": saved(torch.ones(3)),
+    "a set": saved({"a": {1}}),
+    "bytes": saved({"a": bytearray(b"x")}),
+    "complex number": saved({"a": 1j}),
+    "sparse tensor": saved({"a": torch.ones(3).to_sparse()}),
+    "meta tensor": saved({"a": torch.ones(3, device="meta")}),
+    "tensor of a tebibyte": saved({"a": torch.ones(1).expand(1 << 40)}),
+    "compressed": archive(pickle.dumps({"a": 1}, 2), zipfile.ZIP_DEFLATED),
+    "bomb": archive(b"\x80\x02" + b"0" * (1 << 28), zipfile.ZIP_DEFLATED),
+    "script": archive(pickle.dumps({"a": 1}, 2), script=True),
+    "long pickle": archive(b"\x80\x02(" + b"]" * (7 << 20) + b"t."),
+    "nested 100": archive(nested(100)),
+    "nested 100,000": archive(nested(100_000)),
+    "no archive": b"PK" + bytes(200),
+    "old format": pickle.dumps({"a": 1}, 2) + bytes(100),
+    "a tensor's bytes are missing": b"/data/9".join(saved({"a": torch.ones(100)}).rsplit(b"/data/0", 1)),
+}
+"""What a sealed file may hold, by what it is."""
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_a_sealed_file_of_any_content_is_refused_in_a_line_and_runs_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "run" / "last.ckpt"
+    content = CONTENTS[name]
+    seal(path, content[:-2] + b"\0\0")
+    memory, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with pytest.raises(UserError) as refused:
+        read_checkpoint(path)
+    said = str(refused.value)
+    assert said.startswith(f"checkpoint: {path} cannot be used: ")
+    assert "\n" not in said
+    assert "weights_only" not in said
+    assert time.monotonic() - begun < 5
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 1_000_000  # KiB
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_checkpoint_is_a_regular_file_of_its_run(tmp_path: Path) -> None:
+    run, outside = tmp_path / "run" / "checkpoints", tmp_path / "outside"
+    write_checkpoint(checkpoint(1), outside / "last.ckpt")
+    run.mkdir(parents=True)
+    os.mkfifo(run / "pipe")
+    for target in (outside / "last.ckpt", Path("/dev/zero"), run / "pipe"):
+        (run / "last.ckpt").symlink_to(target)
+        with pytest.raises(UserError, match=r"last\.ckpt is (a symbolic link out of|no regular file)"):
+            read_checkpoint(run / "last.ckpt")
+        (run / "last.ckpt").unlink()
+    with (run / "last.ckpt").open("wb") as sparse:
+        sparse.truncate(1 << 40)
+    with pytest.raises(UserError, match=r"last\.ckpt has 1,099,511,627,776 bytes, more than"):
+        read_checkpoint(run / "last.ckpt")
+
+
+def test_nothing_outside_a_run_is_written_through_links(tmp_path: Path) -> None:
+    run, outside = tmp_path / "run" / "checkpoints", tmp_path / "outside"
+    run.mkdir(parents=True)
+    outside.mkdir()
+    precious = outside / "precious"
+    precious.write_text("mine")
+    for name in (".last.ckpt.partial", ".last.previous.ckpt.partial", "last.ckpt", "last.previous.ckpt"):
+        (run / name).symlink_to(precious)
+    for n in range(3):
+        write_checkpoint(checkpoint(n), run / "last.ckpt")
+    assert precious.read_text() == "mine"
+    assert sorted(file.name for file in run.iterdir()) == ["last.ckpt", "last.previous.ckpt"]
+    assert number(run / "last.ckpt") == 2
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "checkpoints").symlink_to(outside)
+    with pytest.raises(UserError, match=r"cannot be written: .*checkpoints is a symbolic link out of"):
+        write_checkpoint(checkpoint(1), tmp_path / "other" / "checkpoints" / "last.ckpt")
+    assert list(outside.iterdir()) == [precious]
+
+
+def whole() -> tuple[dict[str, Any], dict[str, Tensor], torch.optim.Optimizer]:
+    """What a run of a tiny network saves, its tensors and its optimizer as they start."""
+    from metaplast.optim import MetaplasticAdam
+
+    network = torch.nn.Linear(3, 2)
+    optimizer = MetaplasticAdam(network.parameters(), lr=0.1, m=1.0)
+    network(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    state = network.state_dict()
+    content = {
+        "epoch": 1,
+        "global_step": 1,
+        "state_dict": dict(state),
+        "optimizer_states": [optimizer.state_dict()],
+        "loops": {"fit_loop": {}},
+        "callbacks": {},
+        "random_state": {},
+        "losses": (0.0, 0),
+    }
+    return content, state, MetaplasticAdam(network.parameters(), lr=0.1, m=1.0)
+
+
+def test_what_belongs_to_the_run_is_accepted(tmp_path: Path) -> None:
+    content, state, optimizer = whole()
+    check_form(content, tmp_path)
+    check_fits(content, state, optimizer)
+
+
+@pytest.mark.parametrize(
+    "key", ["epoch", "global_step", "state_dict", "optimizer_states", "loops", "callbacks", "random_state", "losses"]
+)
+def test_a_checkpoint_that_lacks_a_part_is_refused(key: str, tmp_path: Path) -> None:
+    for wrong in ({}, {key: None}, {key: "x"}):
+        content = {name: value for name, value in whole()[0].items() if name != key} | wrong
+        with pytest.raises(UserError, match=rf"^checkpoint: .*: {key}: expected "):
+            check_form(content, tmp_path)
+    for key, value in (("optimizer_states", []), ("optimizer_states", [{}]), ("optimizer_states", [1]), ("loops", {})):
+        with pytest.raises(UserError, match=rf"^checkpoint: .*: {key}"):
+            check_form(whole()[0] | {key: value}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda c: c["state_dict"].pop("bias"),
+        lambda c: c["state_dict"].update(other=torch.ones(1)),
+        lambda c: c["state_dict"].update(weight=torch.ones(3, 3)),
+        lambda c: c["state_dict"].update(weight=3),
+        lambda c: c["optimizer_states"][0]["param_groups"].clear(),
+        lambda c: c["optimizer_states"][0]["param_groups"][0].update(consolidation="exponential"),
+        lambda c: c["optimizer_states"][0]["param_groups"][0].update(m=0.0),
+        lambda c: c["optimizer_states"][0]["param_groups"][0].update(lr="x"),
+        lambda c: c["optimizer_states"][0]["param_groups"][0].pop("lr"),
+        lambda c: c["optimizer_states"][0]["param_groups"][0]["params"].pop(),
+        lambda c: c["optimizer_states"][0]["param_groups"].append(1),
+        lambda c: c["optimizer_states"][0]["state"].update({7: {}}),
+        lambda c: c["optimizer_states"][0]["state"].update({"x": {}}),
+        lambda c: c["optimizer_states"][0]["state"][0].update(exp_avg=torch.ones(5, 5)),
+        lambda c: c["optimizer_states"][0].update(state=[]),
+    ],
+)
+def test_a_checkpoint_of_another_network_or_optimizer_is_refused_in_a_line(harm: Any) -> None:
+    content, state, optimizer = whole()
+    harm(content)
+    with pytest.raises(UserError, match=r"^checkpoint: [^\n]*$"):
+        check_fits(content, state, optimizer)

@@ -20,7 +20,7 @@ Compose = Callable[..., DictConfig]
 def small(composed: Compose, workplace: Path) -> DictConfig:
     """Two tasks in a second."""
     config = composed(
-        *("scenario=pdigits", "scenario.n_tasks=2", "epochs_per_task=1", "model.hidden=[16]", "test_on=validation"),
+        *("scenario=pdigits", "scenario.n_tasks=2", "epochs_per_task=1", "model.hidden=[16]", "eval_split=validation"),
         *("logger=none", "trainer.threads=1", "trainer.progress=none", "model.test_statistics=population"),
     )
     return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -50,9 +50,9 @@ def test_the_network_read_back_answers_as_the_run_was_tested(small: DictConfig, 
     ("content", "message"),
     [
         (None, "is not the directory of a run, since it holds no config.yaml"),
-        ("- 1", "holds no model, scenario and strategy"),
+        ("- 1", "expected settings, KEY: VALUE, got none"),
         ("m: [", "cannot be read: while parsing"),
-        ("{model: {}, scenario: {}, strategy: {}}", "nothing to go on from"),
+        ("{model: {}, scenario: {}, strategy: {}}", "nothing to resume from"),
     ],
 )
 def test_what_is_no_finished_run_is_refused_in_one_line(tmp_path: Path, content: str | None, message: str) -> None:

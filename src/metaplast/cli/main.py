@@ -1,6 +1,6 @@
-"""The command around a run: from the arguments to an exit status, with every error of the user's said in a line.
+"""The command around a run: from the arguments to an exit status, with every user error in one line.
 
-Nothing heavy is imported for `--help`, for a wrong argument or for tab completion.
+Nothing heavy is imported for `--help`, for an invalid argument or for tab completion.
 """
 
 import functools
@@ -14,49 +14,49 @@ from typing import TYPE_CHECKING, Any
 
 from metaplast.cli.script import script
 from metaplast.config.help import help_text
-from metaplast.errors import FAILED, REFUSED, Carried, JobError, UserError
+from metaplast.errors import FAILED, REFUSED, HydraAbort, JobError, TrainingError, UserError
 from metaplast.system import hold_cores, yield_cores
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 Task = Callable[["DictConfig", Path], Any]
-"""What a run does, given its checked configuration and the directory that is its own."""
+"""What a run does, given its validated configuration and its own directory."""
 
 log = logging.getLogger(__name__)
 
 
 @script
 def command(task: Task, conf: Path) -> int:
-    """Answer the command line: run `task` as `conf`/train.yaml and the arguments say, and return the exit status.
+    """Run `task` as `conf`/train.yaml and the command line say, print errors, and return the exit status.
 
-    Errors are shown here. A run that is stopped from outside ends in SystemExit (`metaplast.training.signals`).
+    A run that is stopped from outside ends in SystemExit (`metaplast.training.signals`).
     """
-    return _answer(task, conf, sys.argv[1:])
-
-
-def _answer(task: Task, conf: Path, arguments: list[str]) -> int:
+    arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
         print(help_text(conf))
         return 0
-    from metaplast.config.overrides import key_of
+    from metaplast.config.overrides import override_key
 
-    shared = any(argument in ("-m", "--multirun") or key_of(argument) == "trainer.threads" for argument in arguments)
-    (yield_cores if shared else hold_cores)()  # a run whose threads are fixed cannot give way
+    # A run with a fixed number of threads cannot use fewer under load, and jobs run beside others.
+    shared = any(
+        argument in ("-m", "--multirun") or override_key(argument) == "trainer.threads" for argument in arguments
+    )
+    (yield_cores if shared else hold_cores)()
     shows_all = os.environ.get("HYDRA_FULL_ERROR") == "1"
     import hydra
     from hydra.core.utils import env_override
 
-    import metaplast.config.resolvers  # noqa: F401  (registers them; a configuration may need them from here on)
-    from metaplast.sweep.session import concluded
+    import metaplast.config.resolvers  # noqa: F401  (registers what a configuration may interpolate)
+    from metaplast.sweep.session import finalize_sweep
 
     try:
         _check_options(arguments)
         # Without the variable, Hydra prints errors itself, in its words.
-        with env_override({"HYDRA_FULL_ERROR": "1"}), concluded():
-            hydra.main(version_base="1.3", config_path=str(conf), config_name="train")(_job(task))()
-    except Carried as carried:
-        error, status = carried.__cause__ or carried, carried.status
+        with env_override({"HYDRA_FULL_ERROR": "1"}), finalize_sweep():
+            hydra.main(version_base="1.3", config_path=str(conf), config_name="train")(_hydra_task(task))()
+    except HydraAbort as abort:
+        error, status = abort.__cause__ or abort, abort.status
     except JobError as failed:
         error, status = UserError(str(failed)), FAILED
     except BrokenPipeError:
@@ -75,8 +75,8 @@ def _answer(task: Task, conf: Path, arguments: list[str]) -> int:
 
 
 def _check_options(arguments: list[str]) -> None:
-    """Refuse an unknown option in our words; argparse's would be its whole list of options."""
-    from hydra._internal.utils import get_args_parser
+    """Raise UserError for an unknown option; argparse would print the list of all."""
+    from metaplast.private_api import get_args_parser
 
     def refuse(message: str) -> None:
         raise UserError(f"{message}; settings come without dashes, as KEY=VALUE, and after all options (see --help)")
@@ -86,30 +86,41 @@ def _check_options(arguments: list[str]) -> None:
     parser.parse_args(arguments)
 
 
-def _job(task: Task) -> Callable[["DictConfig"], Any]:
-    """Return `task` as Hydra calls it, with the directory taken for the time of the run."""
+def _hydra_task(task: Task) -> Callable[["DictConfig"], Any]:
+    """Return `task` as the function that Hydra calls."""
 
     @functools.wraps(task)  # Hydra names a job after the file of the function inside
-    def job(config: "DictConfig") -> Any:
+    def hydra_task(config: "DictConfig") -> Any:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        from metaplast.config.validate import check, warnings
-        from metaplast.runs.directory import occupied
-        from metaplast.sweep.job import run_in_sweep
-        from metaplast.training.signals import stoppable
+        from metaplast.runs.directory import has_checkpoint, lock_run_dir, remove_run_dir
+        from metaplast.sweep.job import check_again, run_in_sweep
+        from metaplast.training.signals import handle_signals
 
         hydra_config = HydraConfig.get()
         if hydra_config.mode == RunMode.MULTIRUN:
             return run_in_sweep(task, config, hydra_config)
         run_dir = Path(hydra_config.runtime.output_dir)
         try:
-            with stoppable(run_dir), occupied(run_dir):
-                check(config)  # once more, for the jobs of sweepers that make up their values
-                for warning in warnings(config):
-                    log.warning(warning)
+            with handle_signals(run_dir), lock_run_dir(run_dir):
+                check_again(config)
+                print(_about(config, run_dir), flush=True)
                 return task(config, run_dir)
+        except UserError as error:
+            refused = config.resume is None and not isinstance(error, TrainingError) and not has_checkpoint(run_dir)
+            if refused:
+                remove_run_dir(run_dir)
+            raise HydraAbort(REFUSED if refused else FAILED) from error
         except Exception as error:
-            raise Carried(FAILED) from error
+            raise HydraAbort(FAILED) from error
 
-    return job
+    return hydra_task
+
+
+def _about(config: "DictConfig", run_dir: Path) -> str:
+    """The first line of a run, before the imports, which take seconds."""
+    names = [f"{group}={config[group].get('name')}" for group in ("strategy", "scenario", "model")]
+    shown = run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir
+    verb = "writing to" if config.resume is None else "resuming in"
+    return f"{' '.join(names)} seed={config.seed}: {verb} {shown}"

@@ -1,33 +1,34 @@
-"""Going on with a run: its directory, and its own configuration instead of a composed one."""
+"""Resuming a run: its own configuration takes the place of the composed one."""
 
 import re
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from metaplast.config.overrides import given, key_of
+from metaplast.config.overrides import TYPED_NOW, cli_overrides, override_key
 from metaplast.config.validate import check
 from metaplast.errors import UserError
 from metaplast.runs.directory import saved_config
+from metaplast.runs.untrusted import names_trusted
 
 CHANGEABLE = ("data_dir", "trainer", "logger")
-"""What a resumed run may do differently: where its data are, where it runs and who watches, not what is computed."""
+"""What a resumed run may change: where its data are, where it runs and who watches, not what is computed."""
 
 
-def take_up(config: DictConfig) -> Path:
-    """Put the configuration of the run that `config.resume` names into `config`, and return its directory.
+def apply_resume(config: DictConfig) -> Path:
+    """Replace `config` by the configuration of the run that `config.resume` names, and return the run's directory.
 
-    `config` is composed, Hydra's section included; overrides of `CHANGEABLE` stay in force. Raises UserError
-    where there is no such run, nothing is left of it to do, or another override came with it.
+    `config` is composed, with Hydra's section; overrides of `CHANGEABLE` stay in force. Raises UserError where there is
+    no such run, where it is complete, and for any other override.
     """
-    resume = config.resume
+    resume, trust = config.resume, names_trusted(config.get("trust"))
     run_dir = Path(resume).expanduser().absolute()
-    changes = _changes(given(config), resume)
-    saved = saved_config(run_dir, resume)
+    changes = _changed_keys(cli_overrides(config), resume)
+    saved = saved_config(run_dir, resume, trust)
     for change in changes:
         section = change.partition(".")[0]
         OmegaConf.update(saved, change, OmegaConf.select(config, change), merge=section != change, force_add=True)
-    saved["resume"] = str(run_dir)
+    saved["resume"], saved["trust"] = str(run_dir), config.get("trust")
     with read_write(config), open_dict(config):
         for key in [str(key) for key in config if key != "hydra"]:
             del config[key]
@@ -39,14 +40,14 @@ def take_up(config: DictConfig) -> Path:
     return run_dir
 
 
-def _changes(overrides: list[str], resume: str) -> list[str]:
-    """Return the keys that were overridden beside `resume`; refuse all but the changeable ones."""
+def _changed_keys(overrides: list[str], resume: str) -> list[str]:
+    """The keys that are overridden beside `resume`. Raises UserError for those that cannot change."""
     keys = []
     for override in overrides:
-        key = key_of(override)
+        key = override_key(override)
         if key.partition(".")[0] in CHANGEABLE:
             keys.append(key)
-        elif key == "hydra.run.dir" or (key != "resume" and not re.match("hydra[./]", key)):
+        elif key == "hydra.run.dir" or (key not in TYPED_NOW and not re.match("hydra[./]", key)):
             raise UserError(
                 f"{override}: cannot change a run that is resumed (resume={resume}); "
                 f"only {', '.join(CHANGEABLE[:-1])} and {CHANGEABLE[-1]} can"

@@ -1,7 +1,4 @@
-"""The parser of the scripts' arguments: an error of the user's is one line here too.
-
-What the command and the scripts have around their `main`: an exit status, and a user's error said in a line.
-"""
+"""What the command and the scripts share: an exit status around `main`, user errors in one line, and a parser."""
 
 import argparse
 import functools
@@ -11,13 +8,13 @@ from collections.abc import Callable
 from typing import Never, ParamSpec
 
 from metaplast.errors import INTERRUPTED, PIPE_CLOSED, REFUSED, UserError
-from metaplast.system import flush_stdout
+from metaplast.system import ensure_home, flush_stdout
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """A parser whose errors are one line, without the usage before them.
+    """A parser whose errors are one line, without the usage.
 
-    Its help is the docstring `doc` of a script: the first paragraph, then the options, then the rest as it stands.
+    Its help is the docstring `doc` of a script: the first paragraph, then the options, then the rest unchanged.
     """
 
     def __init__(self, doc: str | None) -> None:
@@ -29,15 +26,15 @@ class OneLineParser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> Never:
-        """Say what is wrong and leave with status 2."""
+        """Print the error and exit with status 2."""
         self.exit(2, f"error: {message}\n")
 
 
 def whole(lowest: int, highest: int) -> Callable[[str], int]:
-    """Return the reader of an argument that is a whole number from `lowest` to `highest`."""
+    """Return a parser of whole numbers from `lowest` to `highest`."""
 
     def read(text: str) -> int:
-        allowed = f"has to be a whole number from {lowest} to {highest}, but is {text!r}"
+        allowed = f"expected a whole number from {lowest} to {highest}, got {text!r}"
         try:
             value = int(text)
         except ValueError:
@@ -66,13 +63,14 @@ def script(main: Callable[P, int | None]) -> Callable[P, int]:
     """
 
     @functools.wraps(main)
-    def ending(*args: P.args, **kwargs: P.kwargs) -> int:
+    def with_status(*args: P.args, **kwargs: P.kwargs) -> int:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # a path in an odd encoding must not end a training
+                stream.reconfigure(errors="backslashreplace")  # a path in an odd encoding must not end a run
         try:
+            ensure_home()
             status = main(*args, **kwargs) or 0
-            sys.stdout.flush()  # where nobody reads any more, this may be the first to notice
+            sys.stdout.flush()  # a closed pipe may show only here
             return status
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -89,4 +87,4 @@ def script(main: Callable[P, int | None]) -> Callable[P, int]:
         finally:
             flush_stdout()
 
-    return ending
+    return with_status

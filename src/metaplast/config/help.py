@@ -8,10 +8,12 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from metaplast.config.schema import SETTINGS
+
 
 def groups(conf: Path) -> list[str]:
     """Return the names of the groups that a user chooses from."""
-    return sorted(folder.name for folder in conf.iterdir() if folder.is_dir() and folder.name != "hydra")
+    return sorted({path.parent.name for path in conf.glob("*/*.yaml")} - {"hydra"})
 
 
 def choices(conf: Path, group: str) -> dict[str, str]:
@@ -69,12 +71,12 @@ def _choice_lines(conf: Path, main: str) -> Iterator[str]:
 
 
 def _setting_lines(main: str) -> Iterator[str]:
-    """List the settings of train.yaml itself, with their defaults and comments."""
-    yield "Settings, as KEY=VALUE (with their defaults)"
-    for key, value, comment in re.findall(r"^(\w+): *([^#\n]*?) *(?:# *(.*))?$", main, re.MULTILINE):
-        if value:  # not the head of a section
-            start = f"  {f'{key}={value}':24} "
-            yield _line(start, comment)
+    """List the settings of train.yaml itself, with its defaults and the schema's explanations."""
+    yield "Settings, as KEY=VALUE (with their defaults); all settings: docs/settings.md"
+    defaults = dict(re.findall(r"^(\w+): *([^#\n]+?) *(?:#.*)?$", main, re.MULTILINE))
+    for key, setting in SETTINGS.items():
+        if key in defaults:
+            yield _line(f"  {f'{key}={defaults[key]}':24} ", setting.text)
 
 
 def _line(start: str, comment: str) -> str:

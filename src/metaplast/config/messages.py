@@ -13,8 +13,9 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from metaplast.config.help import choices, groups
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 from metaplast.errors import UserError
+from metaplast.runs.old_keys import OLD_KEYS
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
@@ -58,22 +59,30 @@ def explain(error: BaseException, arguments: Sequence[str], conf: Path) -> str:
     cause = error.__cause__
     if isinstance(error, UserError):
         return str(error)
+    for argument in arguments:
+        if override_key(argument) in OLD_KEYS:
+            return f"{argument}: {override_key(argument)} is now {OLD_KEYS[override_key(argument)]}"
     if isinstance(error, MissingConfigException):
         return _no_such_choice(error, arguments)
     if isinstance(error, OverrideParseException):
         return _not_readable(error)
     if isinstance(error, HydraException) and isinstance(cause, ConfigKeyError | ConfigAttributeError):
         return _unknown_key(error, cause)
-    special = _several_values(error) or _wrong_plus(error, arguments) or _no_name(arguments, conf)
+    special = _old_group(error) or _several_values(error) or _wrong_plus(error, arguments) or _no_name(arguments, conf)
     return special or _said(error, arguments)
 
 
 def _no_such_choice(error: MissingConfigException, arguments: Sequence[str]) -> str:
-    group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    missing = str(error.missing_cfg_file)
+    group, _, choice = missing.rpartition("/")
+    for argument in arguments:  # a choice may have slashes of its own, as a path has
+        key, _, value = argument.partition("=")
+        if value and f"{override_key(key)}/{value}" == missing:
+            group, choice = override_key(key), value
     if not group:
         return f"{choice}: there is no such file in the configuration directory"
     asker = re.match(r"In '(.*?)'", str(error))
-    elsewhere = f" (asked for by {asker[1]}.yaml)" if asker and group not in map(key_of, arguments) else ""
+    elsewhere = f" (asked for by {asker[1]}.yaml)" if asker and group not in map(override_key, arguments) else ""
     options = list(error.options or ["nothing"])
     guess = did_you_mean(choice, options)
     return f"{group}={choice}{elsewhere}: there is no such choice{guess}; {group} is one of {', '.join(options)}"
@@ -110,6 +119,14 @@ def _unknown_key(error: HydraException, cause: OmegaConfBaseException) -> str:
     return f"{start}{guess}; {f'{section} has' if section else 'the settings are'} {', '.join(names)}"
 
 
+def _old_group(error: BaseException) -> str | None:
+    """Name the new group where a file overrides one of an earlier release."""
+    match = re.search(r"Could not override '(\w+)[@']", str(error))
+    if match and match[1] in OLD_KEYS:
+        return f"{match[1]}: {match[1]} is now {OLD_KEYS[match[1]]}"
+    return None
+
+
 def _several_values(error: BaseException) -> str | None:
     """Put in words that a single run was given a sweep."""
     match = re.search(r"^Ambiguous value for argument '(.*)'\n|^Sweep parameters '(.*)' requires", str(error))
@@ -124,17 +141,17 @@ def _wrong_plus(error: BaseException, arguments: Sequence[str]) -> str | None:
     """Put in words that something was added which is there."""
     if re.search("An item is already at|appears more than once|force-add of config groups", str(error)):
         for argument in arguments:
-            if argument.startswith("+") and key_of(argument) in str(error):
+            if argument.startswith("+") and override_key(argument) in str(error):
                 plain = argument.lstrip("+")
                 some = f" (++{plain} where only some choices of a sweep have it)" if "already at" in str(error) else ""
-                return f"{argument}: {key_of(argument)} is there already; write {plain}{some}"
+                return f"{argument}: {override_key(argument)} is there already; write {plain}{some}"
     return None
 
 
 def _no_name(arguments: Sequence[str], conf: Path) -> str | None:
     """Find the override that gives a group something which cannot be the name of a choice, such as null or 3."""
     for argument in arguments:
-        key, value = key_of(argument), argument.partition("=")[2]
+        key, value = override_key(argument), argument.partition("=")[2]
         if not key and not argument.startswith("-"):
             return f"{argument}: is not KEY=VALUE, such as m=1.3"
         if key in groups(conf) and re.fullmatch(r"null|true|false|[\d.+-]+", value):
@@ -161,5 +178,5 @@ def _said(error: BaseException, arguments: Sequence[str]) -> str:
     if not isinstance(error, HydraException | OmegaConfBaseException):
         message += " (HYDRA_FULL_ERROR=1 shows where)"
     about = re.sub(r"\[(.*?)\]", r".\1", getattr(parts[-1], "full_key", None) or "")
-    named = [argument for argument in arguments if about and about.startswith(key_of(argument))]
+    named = [argument for argument in arguments if about and about.startswith(override_key(argument))]
     return f"{' '.join(named or ([about] if about else arguments))}: {message}"

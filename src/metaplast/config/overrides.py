@@ -5,8 +5,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+TYPED_NOW = ("resume", "trust")
+"""Settings of this command alone: no part of what a run or a sweep is, and never read from a run directory."""
 
-def given(config: DictConfig) -> list[str]:
+
+def cli_overrides(config: DictConfig) -> list[str]:
     """Return every override that `config` was composed with, as it was typed; none if Hydra's section is gone."""
     overrides: list[str] = []
     for kind in ("task", "hydra"):
@@ -17,19 +20,19 @@ def given(config: DictConfig) -> list[str]:
     return overrides
 
 
-def key_of(override: str) -> str:
+def override_key(override: str) -> str:
     """Return the key that `override` is about.
 
-    >>> key_of("+model.depth=3"), key_of("~logger")
+    >>> override_key("+model.depth=3"), override_key("~logger")
     ('model.depth', 'logger')
     """
     return override.lstrip("+~").partition("=")[0]
 
 
-def quoted(path: Path) -> str:
+def quote_path(path: Path) -> str:
     """A path as the value of an override, in the quotes of Hydra's grammar where that needs them.
 
-    >>> quoted(Path("outputs/a")), quoted(Path("m=1,2"))
+    >>> quote_path(Path("outputs/a")), quote_path(Path("m=1,2"))
     ('outputs/a', '"m=1,2"')
     """
     text = str(path)

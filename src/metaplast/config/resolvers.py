@@ -10,8 +10,6 @@ from typing import Any
 
 from omegaconf import Container, DictConfig, OmegaConf
 
-BUDGETS = ("cpu", "paper")
-"""What `budget` may be: minutes on two cores, or the paper's own size."""
 READS_BUDGET = "${by_budget:"
 
 

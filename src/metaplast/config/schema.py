@@ -1,18 +1,38 @@
-"""What one value may be, as a test and as the words that an error needs.
+"""The schema of the configuration: for each setting its constraint and one sentence that explains it.
 
-What each setting may be: one table.
-
-The rules for a scenario, a model or an optimizer hang on its `_target_`, so that a choice of the user's own needs no
-entry here.
+The checks with their errors, `--help`, docs/settings.md and conf/schema.json are all made from these tables. Defaults
+are in conf/*.yaml. The settings of a scenario, a model, an optimizer or a plugin belong to its `_target_`, so that a
+choice of the user's own needs no entry here.
 """
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from metaplast.config.resolvers import BUDGETS
+from metaplast.config.constraints import (
+    BOOLEAN,
+    DEGREES,
+    FRACTION,
+    NOT_NEGATIVE,
+    NULL,
+    POSITIVE,
+    TEXT,
+    WIDTHS,
+    Constraint,
+    M,
+    either,
+    integer,
+    list_of,
+    number,
+    one_of,
+    order_of,
+)
+from metaplast.runs.untrusted import is_dotted_name
 
-FIGURES = (
+BUDGETS = ("cpu", "paper")
+EVAL_TASKS = r"all|seen|(last_k|sampled):[1-9]\d*"
+"""The values of `eval_tasks`, as a regular expression."""
+PLOTS = (
     "tasks_by_m",
     "hidden_weights",
     "accuracy_by_width",
@@ -21,222 +41,393 @@ FIGURES = (
     "accuracy_table",
     "normalization",
 )
-"""What `figures` may name."""
 
 
-class Rule(NamedTuple):
-    """What one setting may be.
+class Setting(NamedTuple):
+    """One setting."""
 
-    >>> integer(1).says, integer(1).accepts(0)
-    ('an integer >= 1', False)
-    """
-
-    says: str
-    """Completes the sentence "it has to be …"."""
-    accepts: Callable[[Any], bool]
-    """Whether a value, as plain Python, is allowed."""
-    choices: Sequence[str] = ()
-    """The words that are allowed, where there are only some."""
+    constraint: Constraint
+    text: str
+    """What it does, in one sentence, with its unit."""
+    required: bool = True
+    """Whether every configuration has it."""
 
 
-def integer(low: int, high: float = math.inf) -> Rule:
-    """Return the rule for an integer from `low` to `high`, both allowed; true and 5.0 are no integers."""
-    says = f"an integer >= {low}" if high == math.inf else f"an integer from {low} to {high}"
-    return Rule(says, lambda value: type(value) is int and low <= value <= high)
+_DOTTED = Constraint(
+    "the full name of a function or class, such as my_lab.negatives", is_dotted_name, {"type": "string"}
+)
 
-
-def number(says: str, in_range: Callable[[float], bool]) -> Rule:
-    """Return the rule for a number that is finite and `in_range`; `says` completes "a number …"."""
-    return Rule(
-        f"a number {says}", lambda value: type(value) in (int, float) and math.isfinite(value) and in_range(value)
-    )
-
-
-def one_of(*choices: str | bool) -> Rule:
-    """Return the rule for one of a few words."""
-    words = [str(choice).lower() for choice in choices]
-    return Rule(
-        f"one of {', '.join(words)}",
-        lambda value: any(type(value) is type(choice) and value == choice for choice in choices),
-        words,
-    )
-
-
-def list_of(rule: Rule, says: str, length: int | None = None) -> Rule:
-    """Return the rule for a list, of `length` if given, whose items all keep to `rule`."""
-    return Rule(
-        says,
-        lambda value: (
-            isinstance(value, list) and length in (None, len(value)) and all(rule.accepts(item) for item in value)
+SETTINGS: Mapping[str, Setting] = {
+    "m": Setting(
+        either(M, NULL), "Metaplasticity: one number or one per weight layer; null takes the default of the strategy."
+    ),
+    "seed": Setting(
+        integer(0, 2**32 - 1), "Determines the permutations, the initial weights and the order of batches."
+    ),
+    "epochs_per_task": Setting(integer(1, 1_000_000), "Training epochs on each task."),
+    "batch_size": Setting(integer(1), "Images per training batch."),
+    "eval_batch_size": Setting(
+        integer(1), "Images per test batch; affects accuracy only with model.test_statistics=batch."
+    ),
+    "eval_every_n_epochs": Setting(integer(1), "Epochs between two tests of all tasks; has to divide epochs_per_task."),
+    "eval_tasks": Setting(
+        Constraint(
+            "all, seen, last_k:N or sampled:N",
+            lambda value: bool(re.fullmatch(EVAL_TASKS, str(value))),
+            {"type": "string", "pattern": f"^({EVAL_TASKS})$"},
         ),
-    )
-
-
-def either(*rules: Rule) -> Rule:
-    """Return the rule that accepts what any of `rules` accepts."""
-    return Rule(" or ".join(rule.says for rule in rules), lambda value: any(rule.accepts(value) for rule in rules))
-
-
-NULL = Rule("null", lambda value: value is None)
-BOOLEAN = one_of(True, False)
-TEXT = Rule("a text (not empty)", lambda value: isinstance(value, str) and value.strip() != "")
-POSITIVE = number("> 0", lambda value: value > 0)
-NOT_NEGATIVE = number(">= 0", lambda value: value >= 0)
-WIDTHS = list_of(integer(1), "a list of integers >= 1, such as [512,512]")
-
-
-METAPLASTICITY = either(NOT_NEGATIVE, list_of(NOT_NEGATIVE, "a list of such (one a weight layer)"))
-
-CONSOLIDATION = one_of("tanh", "exponential")
-
-SETTINGS = {
-    "m": either(METAPLASTICITY, NULL),
-    "seed": integer(0, 2**32 - 1),
-    "epochs_per_task": integer(1),
-    "batch_size": integer(1),
-    "eval_batch_size": integer(1),
-    "measure_every": integer(1),
-    "test_on": one_of("test", "validation"),
-    "validation_share": number("> 0 and < 1", lambda share: 0 < share < 1),
-    "only_tasks": either(integer(1), NULL),
-    "data_dir": TEXT,
-    "resume": either(TEXT, Rule("true (with -m)", lambda value: value is True), NULL),
-    "strategy.uses_m": BOOLEAN,
-    "strategy.stream": one_of("sequence", "joint"),
-    "strategy.reset_optimizer": BOOLEAN,
-    "trainer.accelerator": one_of("auto", "cpu", "gpu"),
-    "trainer.threads": either(integer(1, 1024), NULL),
-    "trainer.compile": one_of("auto", True, False),
-    "trainer.precision": one_of("32-true", "bf16-mixed", "16-mixed", "64-true"),
-    "trainer.checkpoint_every": integer(0),
-    "trainer.progress": one_of("auto", "bar", "lines", "none"),
+        "Tasks tested after an epoch; before training and at the end all are.",
+        False,
+    ),
+    "budget": Setting(
+        one_of(*BUDGETS), "Size of an experiment that has two: minutes on two cores, or the paper's own.", False
+    ),
+    "plots": Setting(
+        list_of(one_of(*PLOTS), f"a list of any of {', '.join(PLOTS)}"),
+        "Plots of a whole sweep, drawn when it ends; an experiment names its own.",
+        False,
+    ),
+    "eval_split": Setting(
+        one_of("test", "validation"), "Data to evaluate on; validation is a part of the training data that is held out."
+    ),
+    "val_fraction": Setting(
+        number("> 0 and < 1", lambda share: 0 < share < 1, exclusiveMinimum=0, exclusiveMaximum=1),
+        "Fraction of each class's training images that is held out with eval_split=validation.",
+    ),
+    "max_tasks": Setting(
+        either(integer(1), NULL), "Trains only the first tasks, with the network for all of them; null trains all."
+    ),
+    "diagnostics": Setting(
+        BOOLEAN,
+        "Writes diagnostics.csv, a row per epoch, and the accuracy matrix under the other test statistics.",
+        False,
+    ),
+    "data_dir": Setting(TEXT, "Directory in which data sets are looked for and to which they are downloaded."),
+    "resume": Setting(
+        either(TEXT, Constraint("true (with -m)", lambda value: value is True, {"const": True}), NULL),
+        "Directory of an interrupted run to resume with its own configuration; true with -m resumes a sweep.",
+    ),
+    "trust": Setting(
+        either(_DOTTED, list_of(_DOTTED, "a list of such"), NULL),
+        "With resume: names of your own that the config.yaml of the run may build.",
+        False,
+    ),
+    "strategy.uses_m": Setting(BOOLEAN, "Whether the optimizer gets m; with false the step is the plain one."),
+    "strategy.task_order": Setting(
+        one_of("sequence", "joint"), "Trains one task after another, or all tasks mixed from the start."
+    ),
+    "strategy.reset_optimizer": Setting(
+        BOOLEAN, "Resets the optimizer's state at each task, which uses the task boundary."
+    ),
+    "trainer.accelerator": Setting(one_of("auto", "cpu", "gpu"), "Device; auto takes a GPU if there is one."),
+    "trainer.threads": Setting(
+        either(integer(1, 1024), NULL), "CPU threads; null takes all available cores and yields to other processes."
+    ),
+    "trainer.compile": Setting(
+        one_of("auto", True, False),
+        "Compiles the metaplastic step into one kernel; auto does so for large weights if there is a compiler.",
+    ),
+    "trainer.precision": Setting(
+        one_of("32-true", "bf16-mixed", "16-mixed", "64-true"), "Numerical precision, by Lightning's names."
+    ),
+    "trainer.checkpoint_every": Setting(integer(0), "Epochs between two checkpoints; 0 writes none."),
+    "trainer.progress": Setting(
+        one_of("auto", "bar", "lines", "none"),
+        "Progress display; auto shows a bar on a terminal and a line per epoch elsewhere.",
+    ),
+    "logger.mode": Setting(
+        one_of("offline", "online", "disabled", "shared"),
+        "Mode of W&B; offline sends nothing until `wandb sync`.",
+        False,
+    ),
+    "logger.project": Setting(TEXT, "W&B project.", False),
+    "logger.entity": Setting(either(TEXT, NULL), "W&B team or user; null takes the account's default.", False),
+    "logger.group": Setting(
+        either(TEXT, NULL), "W&B group; null takes the sweep's directory for the runs of a sweep.", False
+    ),
+    "logger.run_name": Setting(
+        either(TEXT, NULL), "Name of the W&B run; null makes it from strategy, m, scenario, model and seed.", False
+    ),
+    "logger.tags": Setting(
+        list_of(TEXT, "a list of texts"), "W&B tags in addition to strategy, scenario, model and experiment.", False
+    ),
+    "logger.notes": Setting(either(TEXT, NULL), "W&B notes; null takes the overrides as typed.", False),
+    "logger.model_artifact": Setting(
+        BOOLEAN, "Uploads the last checkpoint to W&B, with config.yaml and summary.json.", False
+    ),
+    "first_tasks.candidates": Setting(list_of(NOT_NEGATIVE, "a list of numbers >= 0"), "Values of m to try.", False),
+    "first_tasks.per_layer": Setting(BOOLEAN, "Also tries a different m per layer, drawn from the candidates.", False),
+    "first_tasks.n_trials": Setting(integer(1), "Largest number of trials.", False),
+    "first_tasks.n_tasks": Setting(integer(1), "Number of first tasks on which m is chosen.", False),
+    "first_tasks.hindsight": Setting(
+        BOOLEAN, "Also trains all tasks with each m, to report how far the choice is from the best.", False
+    ),
+    "search.name": Setting(TEXT, "Name of the study's directory below outputs/studies.", False),
+    "search.space": Setting(
+        Constraint("a section of ranges by key", lambda value: isinstance(value, dict), {"type": "object"}),
+        "Range of each searched setting, as in docs/search.md; null omits it.",
+        False,
+    ),
+    "search.n_trials": Setting(
+        integer(1), "Number of trials in all; the same command again adds what is missing.", False
+    ),
+    "search.n_jobs": Setting(
+        either(integer(1), NULL), "Trials at a time; null takes as many as the launcher runs at once.", False
+    ),
+    "search.sampler": Setting(
+        one_of("tpe", "random"), "How trials are drawn; tpe concentrates on the regions of good trials.", False
+    ),
+    "search.pruner": Setting(
+        one_of("median", "none"), "Whether a trial stops that is below the median of the others.", False
+    ),
+    "search.n_startup_trials": Setting(integer(1), "Random trials before the sampler and the pruner start.", False),
 }
-"""Every run has these."""
+"""Every setting that does not belong to a `_target_`, by its key."""
 
-OPTIONAL_SETTINGS = {
-    "budget": one_of(*BUDGETS),
-    "diagnostics": BOOLEAN,
-    "figures": list_of(one_of(*FIGURES), f"a list of any of {', '.join(FIGURES)}"),
-    "first_tasks.candidates": list_of(NOT_NEGATIVE, "a list of numbers >= 0"),
-    "first_tasks.per_layer": BOOLEAN,
-    "first_tasks.n_trials": integer(1),
-    "first_tasks.n_tasks": integer(1),
-    "first_tasks.hindsight": BOOLEAN,
-    "search.name": TEXT,
-    "search.space": Rule("a section of ranges by key", lambda value: isinstance(value, dict)),
-    "search.n_trials": integer(1),
-    "search.n_jobs": either(integer(1), NULL),
-    "search.sampler": one_of("tpe", "random"),
-    "search.pruner": one_of("median", "none"),
-    "search.n_startup_trials": integer(1),
-    "logger.mode": one_of("offline", "online", "disabled", "shared"),
-    "logger.project": TEXT,
-    "logger.entity": either(TEXT, NULL),
-    "logger.group": either(TEXT, NULL),
-    "logger.run_name": either(TEXT, NULL),
-    "logger.tags": list_of(TEXT, "a list of texts"),
-    "logger.notes": either(TEXT, NULL),
-    "logger.model_artifact": BOOLEAN,
-}
-"""Some runs have these."""
-
-NORMALIZATION = {
-    "norm": one_of("batch", "layer", "none"),
-    "norm_affine": BOOLEAN,
-    "norm_per_task": BOOLEAN,
-    "gamma_init": one_of("ones", "uniform"),
-    "test_statistics": one_of("population", "running", "batch"),
-}
-
-HIDDEN_UNITS = {
-    "activation": one_of("sign", "gate", "kwta"),
-    "gate_threshold": NOT_NEGATIVE,
-    "gate_window": Rule(
-        "a list of two numbers, 0 <= lower < upper",
-        lambda value: (
-            isinstance(value, list)
-            and len(value) == 2
-            and all(map(NOT_NEGATIVE.accepts, value))
-            and value[0] < value[1]
+_INIT_BOUND = "Initial hidden weights are uniform in [-x, x]"
+HIDDEN_UNITS: Mapping[str, Setting] = {
+    "activation": Setting(
+        one_of("sign", "gate", "kwta"),
+        "Hidden activation: -1 or 1; 1 far from 0, else 0; or 1 for the largest tenth of a layer, else 0.",
+    ),
+    "gate_threshold": Setting(
+        NOT_NEGATIVE, "With activation=gate, a unit is 1 where its input is farther from 0 than this."
+    ),
+    "gate_window": Setting(
+        Constraint(
+            "a list of two numbers, 0 <= lower < upper",
+            lambda value: (
+                isinstance(value, list)
+                and len(value) == 2
+                and all(map(NOT_NEGATIVE.is_valid, value))
+                and value[0] < value[1]
+            ),
+            {"type": "array", "items": NOT_NEGATIVE.json, "minItems": 2, "maxItems": 2},
         ),
+        "With activation=gate, gradients pass where the distance from 0 lies between these two.",
+    ),
+}
+NORMALIZATION: Mapping[str, Setting] = {
+    "norm": Setting(one_of("batch", "layer", "none"), "Normalization after each layer."),
+    "norm_affine": Setting(BOOLEAN, "Learns a scale (gamma) and a shift (beta)."),
+    "norm_per_task": Setting(
+        BOOLEAN, "Keeps a normalization per task, selected by the task label in testing; false shares one."
+    ),
+    "gamma_init": Setting(
+        one_of("ones", "uniform"), "Initial gamma; uniform draws from [0, 1], as the paper's PyTorch 1.1 did."
+    ),
+    "test_statistics": Setting(
+        one_of("population", "running", "batch"),
+        "Statistics in testing: of the task's training data, running averages, or of the test batch.",
     ),
 }
 
-SPLIT = {"n_tasks": integer(1, 10), "incremental": one_of("class", "task")}
+_N_TASKS = Setting(integer(1, 10_000), "Number of tasks.")
+_BINARIZE = Setting(BOOLEAN, "Keeps only the sign of each pixel.")
+SPLIT: Mapping[str, Setting] = {
+    "n_tasks": Setting(integer(1, 10), "Number of tasks; has to divide the 10 classes."),
+    "incremental": Setting(
+        one_of("class", "task"), "Classes to choose from: all of them, or only the task's, which needs the task label."
+    ),
+}
+_N_PARTS = Setting(integer(1), "Number of parts of the stream; 1 gives all data at once.")
+FEATURES: Mapping[str, Setting] = {
+    "scale": Setting(
+        one_of("std", "variance", "none"), "What each row is divided by; has no effect on binarized features."
+    ),
+    "binarize": Setting(BOOLEAN, "Keeps only whether a feature is above the mean of its row."),
+    "file": Setting(TEXT, "File of the features, in data_dir."),
+}
+_LR = Setting(POSITIVE, "Learning rate.")
+_WEIGHT_DECAY = Setting(NOT_NEGATIVE, "Decay of the weights, added to the gradient.")
+_DECOUPLED_DECAY = Setting(
+    number(">= 0 and < 1", lambda decay: 0 <= decay < 1, minimum=0, exclusiveMaximum=1),
+    "Fraction of each hidden weight that a step takes away, whatever f_meta is.",
+)
+_CONSOLIDATION = Setting(
+    one_of("tanh", "exponential"), "Factor of a shrinking step: 1 - tanh^2(m |W^h|), or e^(-m |W^h|)."
+)
 
-STREAM = {"n_parts": integer(1)}
+_LAMBDA = Setting(NOT_NEGATIVE, "Strength of the penalty.")
+_ACTED_WEIGHTS = Setting(
+    one_of("binary", "hidden"), "Weights that the penalty acts on: the signs, or the hidden weights behind them."
+)
+_NORM_PARAMETERS = Setting(
+    BOOLEAN, "Also penalizes gamma and beta of the normalization; needs model.norm_per_task=false."
+)
+_MEM_SIZE = Setting(integer(1), "Images kept over all tasks.")
+_BATCH_SIZE_MEM = Setting(
+    either(integer(1), NULL), "Images from memory per batch; null takes as many as from the task."
+)
+_PATTERNS = Setting(integer(1), "Images kept of each task.")
 
-FEATURES = {"scale": one_of("std", "variance", "none"), "binarize": BOOLEAN, "file": TEXT}
-
-TARGETS: Mapping[str, Mapping[str, Rule]] = {
-    "metaplast.scenarios.permuted_mnist": {"n_tasks": integer(1), "padding": integer(0)},
-    "metaplast.scenarios.permuted_digits": {"n_tasks": integer(1)},
-    "metaplast.scenarios.permuted_fashion_mnist": {"n_tasks": integer(1)},
+TARGETS: Mapping[str, Mapping[str, Setting]] = {
+    "metaplast.scenarios.permuted_mnist": {
+        "n_tasks": _N_TASKS,
+        "padding": Setting(integer(0, 1000), "Black pixels added on each side before the permutation."),
+    },
+    "metaplast.scenarios.permuted_digits": {"n_tasks": _N_TASKS},
+    "metaplast.scenarios.permuted_fashion_mnist": {"n_tasks": _N_TASKS},
     "metaplast.scenarios.rotated_mnist": {
-        "n_tasks": integer(1),
-        "angles": either(
-            number("of degrees", lambda _: True),
-            list_of(number("of degrees", lambda _: True), "a list of such (one a task)"),
+        "n_tasks": _N_TASKS,
+        "angles": Setting(
+            either(DEGREES, list_of(DEGREES, "a list of such (one per task)")),
+            "Rotation of each task, counter-clockwise; one number spreads them evenly from 0 to it.",
         ),
     },
     "metaplast.scenarios.split_mnist": SPLIT,
     "metaplast.scenarios.split_fashion_mnist": SPLIT,
     "metaplast.scenarios.split_digits": SPLIT,
-    "metaplast.scenarios.fashion_mnist_stream": STREAM,
-    "metaplast.scenarios.digits_stream": STREAM,
+    "metaplast.scenarios.fashion_mnist_stream": {"n_parts": _N_PARTS},
+    "metaplast.scenarios.digits_stream": {"n_parts": _N_PARTS},
     "metaplast.scenarios.cifar10_stream": {
-        **STREAM,
-        "augment": one_of("none", "flip", "flip_crop", "flip_rotate", "flip_rotate_or_crop"),
+        "n_parts": _N_PARTS,
+        "augment": Setting(
+            one_of("none", "flip", "flip_crop", "flip_rotate", "flip_rotate_or_crop"),
+            "Random augmentation of the training images, anew in every epoch.",
+        ),
     },
     "metaplast.scenarios.whole_datasets": {
-        "order": list_of(one_of("mnist", "fashion_mnist"), "a list of mnist, fashion_mnist or both")
+        "order": Setting(order_of("mnist", "fashion_mnist"), "Data sets, one per task.")
     },
     "metaplast.scenarios.mnist_usps": {
-        "order": list_of(one_of("mnist", "usps"), "a list of mnist, usps or both"),
-        "n_mnist": integer(1, 60_000),
-        "n_usps": integer(1, 7_291),
-        "binarize": BOOLEAN,
+        "order": Setting(order_of("mnist", "usps"), "Data sets, one per task."),
+        "n_mnist": Setting(integer(1, 60_000), "Training images of MNIST, contiguous."),
+        "n_usps": Setting(integer(1, 7_291), "Training images of USPS, contiguous."),
+        "binarize": _BINARIZE,
     },
     "metaplast.scenarios.cifar10_features": {
-        "classes": list_of(
-            list_of(integer(0, 9), "a list of classes"), "a list of lists of classes (0 to 9), one a task"
+        "classes": Setting(
+            list_of(
+                list_of(integer(0, 9), "a list of classes", least=1),
+                "a list of classes from 0 to 9 for each task",
+                least=1,
+            ),
+            "Classes of each task.",
         ),
         **FEATURES,
     },
-    "metaplast.scenarios.cifar100_features": {"n_tasks": integer(1, 100), **FEATURES},
-    "metaplast.nn.models.bnn": {"hidden": WIDTHS, "init_width": POSITIVE, **HIDDEN_UNITS, **NORMALIZATION},
-    "metaplast.nn.models.mlp": {"hidden": WIDTHS, "init_width": either(POSITIVE, NULL), **NORMALIZATION},
+    "metaplast.scenarios.cifar100_features": {
+        "n_tasks": Setting(integer(1, 100), "Number of tasks; has to divide the 100 classes."),
+        **FEATURES,
+    },
+    "metaplast.nn.models.bnn": {
+        "hidden": Setting(WIDTHS, "Widths of the hidden layers."),
+        "init_bound": Setting(POSITIVE, f"{_INIT_BOUND}."),
+        **HIDDEN_UNITS,
+        **NORMALIZATION,
+    },
+    "metaplast.nn.models.mlp": {
+        "hidden": Setting(WIDTHS, "Widths of the hidden layers."),
+        "init_bound": Setting(either(POSITIVE, NULL), f"{_INIT_BOUND}; null takes 1/sqrt(inputs of the layer)."),
+        **NORMALIZATION,
+    },
     "metaplast.nn.models.bcnn": {
-        "channels": WIDTHS,
-        "kernel_size": integer(1),
-        "padding": integer(0),
-        "init_width": POSITIVE,
+        "channels": Setting(WIDTHS, "Output channels of each convolution."),
+        "kernel_size": Setting(integer(1, 1000), "Side of each convolution's kernel, in pixels."),
+        "padding": Setting(integer(0, 1000), "Pixels added on each side before each convolution."),
+        "init_bound": Setting(POSITIVE, f"{_INIT_BOUND}."),
         **HIDDEN_UNITS,
         **NORMALIZATION,
     },
     "metaplast.nn.models.vgg": {
-        "channels": WIDTHS,
-        "hidden": WIDTHS,
-        "dropout": number(">= 0 and < 1", lambda share: 0 <= share < 1),
-        "init_width": either(POSITIVE, NULL),
+        "channels": Setting(
+            WIDTHS, "Output channels of each 3x3 convolution; each pair is pooled, and an odd last one."
+        ),
+        "hidden": Setting(WIDTHS, "Widths of the hidden linear layers."),
+        "dropout": Setting(
+            number(">= 0 and < 1", lambda share: 0 <= share < 1, minimum=0, exclusiveMaximum=1),
+            "Fraction of the hidden linear units that a training step omits.",
+        ),
+        "init_bound": Setting(either(POSITIVE, NULL), f"{_INIT_BOUND}; null draws them normal (Xavier)."),
         **HIDDEN_UNITS,
         **NORMALIZATION,
     },
     "metaplast.optim.MetaplasticAdam": {
-        "lr": POSITIVE,
-        "betas": list_of(number("", lambda beta: 0 <= beta < 1), "a list of two numbers >= 0 and < 1", length=2),
-        "eps": POSITIVE,
-        "weight_decay": NOT_NEGATIVE,
-        "decoupled_weight_decay": number(">= 0 and < 1", lambda decay: 0 <= decay < 1),
-        "consolidation": CONSOLIDATION,
-        "compiled": one_of("auto", True, False),
+        "lr": _LR,
+        "betas": Setting(
+            list_of(
+                number("", lambda beta: 0 <= beta < 1, minimum=0, exclusiveMaximum=1),
+                "a list of two numbers >= 0 and < 1",
+                length=2,
+            ),
+            "Decay rates of Adam's two moments.",
+        ),
+        "eps": Setting(POSITIVE, "Added to the root of the second moment."),
+        "weight_decay": _WEIGHT_DECAY,
+        "decoupled_weight_decay": _DECOUPLED_DECAY,
+        "consolidation": _CONSOLIDATION,
+        "compiled": Setting(one_of("auto", True, False), "Compiles the step; conf/ sets it to trainer.compile."),
     },
     "metaplast.optim.MetaplasticSGD": {
-        "lr": POSITIVE,
-        "momentum": number(">= 0 and < 1", lambda momentum: 0 <= momentum < 1),
-        "weight_decay": NOT_NEGATIVE,
-        "decoupled_weight_decay": number(">= 0 and < 1", lambda decay: 0 <= decay < 1),
-        "consolidation": CONSOLIDATION,
+        "lr": _LR,
+        "momentum": Setting(
+            number(">= 0 and < 1", lambda momentum: 0 <= momentum < 1, minimum=0, exclusiveMaximum=1), "Momentum."
+        ),
+        "weight_decay": _WEIGHT_DECAY,
+        "decoupled_weight_decay": _DECOUPLED_DECAY,
+        "consolidation": _CONSOLIDATION,
+    },
+    "metaplast.strategies.plugins.replay.Replay": {"mem_size": _MEM_SIZE, "batch_size_mem": _BATCH_SIZE_MEM},
+    "metaplast.strategies.plugins.der.DER": {
+        "mem_size": _MEM_SIZE,
+        "batch_size_mem": _BATCH_SIZE_MEM,
+        "alpha": Setting(NOT_NEGATIVE, "Weight of the loss on the stored logits."),
+        "beta": Setting(NOT_NEGATIVE, "Weight of the loss on the stored labels; 0 gives DER instead of DER++."),
+    },
+    "metaplast.strategies.plugins.gem.AGEM": {
+        "patterns_per_experience": _PATTERNS,
+        "sample_size": Setting(integer(1), "Stored images that a step compares with, shared among the tasks."),
+    },
+    "metaplast.strategies.plugins.gem.GEM": {
+        "patterns_per_experience": _PATTERNS,
+        "memory_strength": Setting(NOT_NEGATIVE, "Strength of the pull towards the gradients of earlier tasks."),
+    },
+    "metaplast.strategies.plugins.lwf.LwF": {
+        "alpha": Setting(
+            either(NOT_NEGATIVE, list_of(NOT_NEGATIVE, "a list of such (one per task)", least=1)),
+            "Weight of the distillation loss.",
+        ),
+        "temperature": Setting(POSITIVE, "Temperature that softens both answers."),
+    },
+    "metaplast.strategies.plugins.mas.MAS": {
+        "lambda_reg": _LAMBDA,
+        "alpha": Setting(FRACTION, "Fraction of the old importances that is kept at each task."),
+        "norm_parameters": _NORM_PARAMETERS,
+    },
+    "metaplast.strategies.plugins.rwalk.RWalk": {
+        "ewc_lambda": _LAMBDA,
+        "ewc_alpha": Setting(FRACTION, "Weight of the newest batch in the moving Fisher information."),
+        "delta_t": Setting(integer(1), "Steps between two updates of the scores."),
+        "norm_parameters": _NORM_PARAMETERS,
+    },
+    "metaplast.strategies.plugins.si.SI": {
+        "si_lambda": _LAMBDA,
+        "xi": Setting(POSITIVE, "Damping of the importances."),
+        "weights": _ACTED_WEIGHTS,
+        "path": Setting(one_of("hidden", "binary"), "Weights along which the path integrals are taken."),
+        "norm_parameters": _NORM_PARAMETERS,
+    },
+    "metaplast.strategies.plugins.ewc.ewc_plugin": {
+        "ewc_lambda": _LAMBDA,
+        "fisher": Setting(
+            one_of("exact", "batch"),
+            "Fisher information: squared gradients per sample, or Avalanche's own, per batch, which takes only "
+            "ewc_lambda, mode and gamma.",
+        ),
+        "weights": _ACTED_WEIGHTS,
+        "labels": Setting(
+            one_of("empirical", "sampled", "all", "predicted"),
+            "Labels of the Fisher information: the data's, drawn, all weighted by probability, or predicted.",
+        ),
+        "n_samples": Setting(
+            either(integer(1), NULL), "Images per task for the Fisher information; null takes all of them."
+        ),
+        "mode": Setting(one_of("separate", "online"), "One penalty per task, or a running one that decays by gamma."),
+        "gamma": Setting(either(FRACTION, NULL), "Decay of older importances at each task, for mode=online only."),
+        "shuffled": Setting(BOOLEAN, "Permutes the importances within each layer, as a control."),
+        "seed": Setting(integer(0, 2**32 - 1), "Determines the permutation of shuffled importances."),
+        "norm_parameters": _NORM_PARAMETERS,
     },
 }
 """By target, every setting that it takes from a configuration."""
@@ -250,5 +441,10 @@ WIDTHS_OF = {
 """By model, the lists that have one entry for each weight layer but the last between them."""
 
 GROUPS = ("scenario", "model", "strategy", "trainer", "logger")
-OPEN_SECTIONS = ("scenario", "model", "strategy", "logger", "search")
-"""Where `+key=value` may add a setting, since a target or an interpolation may read it."""
+"""The groups of which every configuration has one choice."""
+FROM_THE_RUN = {
+    "scenario": ("seed", "data_dir"),
+    "model": ("input_shape", "n_classes", "n_tasks"),
+    "strategy.optimizer": ("params", "m"),
+}
+"""By section, the arguments that the run itself passes to the target."""

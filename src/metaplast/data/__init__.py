@@ -1,4 +1,4 @@
-"""Getting and checking the files of data sets, and the tensors of a task."""
+"""Load and check data sets, and hold the tensors of a task."""
 
 from metaplast.data.cifar import load_cifar10, load_cifar100
 from metaplast.data.digits import load_digits
@@ -6,16 +6,16 @@ from metaplast.data.features import SCALES, normalize_rows, read_features, write
 from metaplast.data.mnist import load_fashion_mnist, load_mnist
 from metaplast.data.seeding import random_permutation, seed_of
 from metaplast.data.task_dataset import TaskTensors, batch_slices, split_by_class
-from metaplast.data.transforms import Augmentation, augmented, epoch_draws, rotate
+from metaplast.data.transforms import Augmentation, augment, augmentation_noise, rotate
 from metaplast.data.usps import load_usps
 
 __all__ = [
     "SCALES",
     "Augmentation",
     "TaskTensors",
-    "augmented",
+    "augment",
+    "augmentation_noise",
     "batch_slices",
-    "epoch_draws",
     "load_cifar10",
     "load_cifar100",
     "load_digits",

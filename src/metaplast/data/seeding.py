@@ -1,4 +1,4 @@
-"""Random orders, and seeds for what draws by itself, that mean the same under every version of every library."""
+"""Random orders and seeds that are the same under every version of every library."""
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ def seed_of(seed: int, *key: int) -> int:
 def random_permutation(n: int, seed: int, *key: int) -> Tensor:
     """Return a random order of n things, int64 (n,), as a pure function of `seed` ≥ 0 and of the numbers of `key` ≥ 0.
 
-    It is the order of n random 64-bit numbers. The bit streams of NumPy's generators are promised never to change,
-    unlike what its `permutation` makes of them or `torch.randperm`; and all bits of the seed count, where torch's
-    generator on a CPU keeps 32.
+    It is the order of n random 64-bit numbers. NumPy guarantees that the bit streams of its generators never change;
+    it does not for `permutation`, nor does torch for `randperm`. All bits of the seed count, whereas torch's generator
+    on a CPU keeps 32.
 
     >>> random_permutation(8, 0, 1)
     tensor([1, 3, 6, 2, 0, 7, 5, 4])

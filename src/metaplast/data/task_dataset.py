@@ -1,9 +1,4 @@
-"""A task's data as tensors: images that tasks may share, labels, and the order in which this task sees the pixels.
-
-The images of a data set dealt out by their class.
-
-How data are cut into batches.
-"""
+"""The data of a task as tensors: images that tasks may share, labels, and the pixel permutation of the task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +12,7 @@ from metaplast.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class TaskTensors:
-    """Images and labels of one task; a batch is one index operation, and permuted tasks share their images.
+    """Images and labels of one task. A batch is one index operation, and permuted tasks share their images.
 
     Pixel k of an image of the task, counted over its flattened (C, H, W), is pixel `permutation[k]` of the base image.
     Raises ValueError if the sizes do not fit each other.
@@ -30,23 +25,23 @@ class TaskTensors:
     """
 
     images: Tensor
-    """Base images (N, C, H, W): uint8 from 0 to 255, or another type, taken as it is. Never written to."""
+    """Base images (N, C, H, W): uint8 from 0 to 255, or another type, used unchanged. Never written to."""
     labels: Tensor
     """Classes, int64 (N,)."""
     permutation: Tensor | None = None
     """Indices of pixels, int64 (C·H·W,); None leaves the pixels in place."""
     augmentation: Augmentation = "none"
-    """How the batches of an epoch are changed at random, which is the trainer's to do; :meth:`batch` never does it."""
+    """Random augmentation that the data module applies to training batches; :meth:`batch` does not."""
 
     def __post_init__(self) -> None:
         if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
             raise ValueError(
-                "images of shape (N, C, H, W) and labels of shape (N,) are needed, "
-                f"not {tuple(self.images.shape)} and {tuple(self.labels.shape)}"
+                "images, labels: expected shapes (N, C, H, W) and (N,), "
+                f"got {tuple(self.images.shape)} and {tuple(self.labels.shape)}"
             )
         pixels = self.images.shape[1:].numel()
         if self.permutation is not None and self.permutation.shape != (pixels,):
-            raise ValueError(f"a permutation of {pixels} pixels is needed, not one of {self.permutation.numel()}")
+            raise ValueError(f"permutation: expected one of {pixels} pixels, got {self.permutation.numel()}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -60,8 +55,8 @@ class TaskTensors:
     def batch(self, indices: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Float32 images (B, C, H, W) and int64 labels (B,) at `indices`: int64 (B,) on the same device, or a slice.
 
-        uint8 pixels are divided by 255 and so lie in [0, 1]. Nothing may be written into what is returned: where there
-        is nothing to convert, a slice of the base images comes back as it is.
+        uint8 pixels are divided by 255, so they lie in [0, 1]. Do not write to the result: where nothing has to be
+        converted, it is a view of the base images.
         """
         if isinstance(indices, slice):
             images, labels = self.images[indices], self.labels[indices]
@@ -71,15 +66,15 @@ class TaskTensors:
             images = _permuted(images, self.permutation)
         return (torch.div(images, 255) if images.dtype == torch.uint8 else images.float()), labels
 
-    def laid_out(self) -> "TaskTensors":
-        """The same task with its pixels in place, so that no batch has to be permuted: a copy of its images, if any."""
+    def materialize(self) -> "TaskTensors":
+        """The same task with a permuted copy of its images, so that batches need not be permuted one by one."""
         if self.permutation is None:
             return self
         return replace(self, images=_permuted(self.images, self.permutation), permutation=None)
 
 
 def _permuted(images: Tensor, permutation: Tensor) -> Tensor:
-    """Images with their pixels in place; bytes on a CPU by NumPy, which takes a third of torch's time."""
+    """Permuted images; uint8 on a CPU by NumPy, which takes a third of torch's time."""
     rows = images.flatten(1)
     if rows.device.type == "cpu" and rows.dtype == torch.uint8:
         return torch.from_numpy(rows.numpy().take(permutation.numpy(), axis=1)).view_as(images)
@@ -87,10 +82,10 @@ def _permuted(images: Tensor, permutation: Tensor) -> Tensor:
 
 
 def split_by_class(tensors: TaskTensors, classes: Sequence[Sequence[int]]) -> list[TaskTensors]:
-    """Part i has the images whose label is in `classes[i]`, in the order that they had; labels keep their values.
+    """Split by class: part i has the images whose label is in `classes[i]`, in their order; labels are unchanged.
 
-    No class may be in two parts; images of classes in no part are left out. The images are copied once, and every part
-    is a view of that copy. Raises UserError if there is no image for a part.
+    No class may be in two parts; images of classes in no part are dropped. The images are copied once, and every part
+    is a view of that copy. Raises UserError if a part has no image.
 
     >>> tensors = TaskTensors(torch.zeros(5, 1, 1, 1), torch.tensor([2, 0, 1, 2, 3]))
     >>> [part.labels.tolist() for part in split_by_class(tensors, [[1, 2], [3]])]
@@ -104,14 +99,14 @@ def split_by_class(tensors: TaskTensors, classes: Sequence[Sequence[int]]) -> li
     parts = part_of[tensors.labels]
     sizes = parts.bincount(minlength=outside + 1)[:outside].tolist()
     if 0 in sizes:
-        raise UserError(f"the data have no image of the classes {list(classes[sizes.index(0)])}.")
+        raise UserError(f"data: expected images of the classes {list(classes[sizes.index(0)])}, got none")
     order = parts.argsort(stable=True)[: sum(sizes)]
     images, labels = torch.split(tensors.images[order], sizes), torch.split(tensors.labels[order], sizes)
     return [replace(tensors, images=of_part, labels=y) for of_part, y in zip(images, labels, strict=True)]
 
 
 def batch_slices(n: int, batch_size: int) -> list[slice]:
-    """Slices that cover n images in batches; a last image that would be alone joins the batch before it.
+    """Slices of n images into batches; a single last image is added to the batch before it.
 
     One image has no variance, so batch normalization cannot train on it.
 

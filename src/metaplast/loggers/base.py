@@ -1,8 +1,9 @@
-"""What every logger can do, and the logger that does nothing."""
+"""The interface of all loggers, and the logger that records nothing."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from metaplast.runs.tables import matrices
@@ -13,26 +14,26 @@ if TYPE_CHECKING:
 Row = dict[str, float | int]
 
 
-class Sink(Protocol):
-    """Something that keeps rows."""
+class MetricLogger(Protocol):
+    """A destination of rows and accuracy matrices."""
 
     def write(self, row: Row) -> None:
-        """Keep the row of one measured epoch."""
+        """Record the row of one measured epoch."""
 
-    def after_task(self, task: int, R: Tensor) -> None:
-        """Keep the accuracy matrix (T, T) as it is after `task`."""
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
+        """Record the accuracy matrix R, (T, T) or (T, 1), as it is after `task`."""
 
 
-def replay(rows: Sequence[Row], sink: Sink, epochs_per_task: int, n_tasks: int) -> None:
-    """Give the rows of an earlier session, and the matrix after each of its tasks, to `sink`, as the recorder did."""
+def replay(rows: Sequence[Row], logger: MetricLogger, epochs_per_task: int, n_tasks: int) -> None:
+    """Pass the rows of an earlier session, and the matrix after each of its tasks, to `logger`, as the recorder did."""
     for row, R in zip(rows, matrices(rows, n_tasks), strict=True):
-        sink.write(row)
+        logger.write(row)
         if row["epoch_in_task"] == epochs_per_task:
-            sink.after_task(int(row["task"]), R)
+            logger.log_accuracy_matrix(int(row["task"]), torch.from_numpy(R))
 
 
-class NoRun:
-    """A run that is recorded nowhere but in its directory."""
+class NullLogger:
+    """Records nothing: the run is recorded in its directory only. Other loggers inherit from it."""
 
     view_command: str | None = None
     """Shows the run in the terminal, live or later, without a server."""
@@ -41,7 +42,7 @@ class NoRun:
 
     @property
     def logger(self) -> "WandbLogger | Literal[False]":
-        """For `Trainer(logger=…)`: what a LightningModule logs by itself goes to the same run."""
+        """For `Trainer(logger=…)`: values that a LightningModule logs go to the same run."""
         return False
 
     def watch(self, weights: Mapping[str, Tensor]) -> None:
@@ -50,11 +51,11 @@ class NoRun:
     def write(self, row: Mapping[str, float | int]) -> None:
         """Keep the row of a measured epoch."""
 
-    def after_task(self, task: int, R: Tensor) -> None:
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
         """Keep the accuracy matrix (T, T) or (T, 1) as it is after `task`, and its figures over the tasks so far."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Keep what the run came to."""
+        """Record the results of the run."""
 
     def model(self, metadata: Mapping[str, Any]) -> None:
         """Keep the model as it is now: `MODEL_FILES`, which have to be there, with a few values to find it by."""

@@ -51,13 +51,14 @@ class MetricsFile:
             raise ValueError(f"row: expected the columns of {self.path}, got or lacks {', '.join(odd)}")
         self._append([_digits(row[column]) for column in self._columns])
 
-    def after_task(self, task: int, R: "Tensor") -> None:
+    def log_accuracy_matrix(self, task: int, R: "Tensor") -> None:
         """Nothing: the accuracies after a task are in the row of its last epoch."""
 
     def _append(self, fields: Sequence[str]) -> None:
         # Opened anew for each row: nothing stays open in a run that ends in an error.
         try:
-            with self.path.open("a", encoding="utf-8", newline="") as file:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            with open(os.open(self.path, flags, 0o666), "a", encoding="utf-8", newline="") as file:  # noqa: PTH123
                 csv.writer(file, lineterminator="\n").writerow(fields)
                 file.flush()
                 os.fsync(file.fileno())

@@ -1,9 +1,7 @@
-"""Whether a W&B server can be used: asked for at most a few seconds and without a prompt, which W&B itself is not.
+"""Record a run in Weights & Biases, beside the files of its run directory.
 
-A run in Weights & Biases: a copy of what the run directory holds, made to be looked at.
-
-Offline unless online is asked for, it stays in RUN_DIR/wandb. Nothing here prompts, nothing waits for a network that is
-not there, and a W&B that breaks down in the middle ends no training.
+Recording is offline in RUN_DIR/wandb unless online is requested. Nothing here prompts or waits for an unreachable
+network: the server is probed for at most a few seconds. A failure of W&B does not end the training.
 """
 
 import contextlib
@@ -22,8 +20,9 @@ from urllib.request import Request, urlopen
 from torch import Tensor
 
 from metaplast.errors import UserError
-from metaplast.loggers.base import NoRun
+from metaplast.loggers.base import NullLogger
 from metaplast.metrics import average_accuracy, backward_transfer, forgetting
+from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, SUMMARY
 
 if TYPE_CHECKING:
     import wandb
@@ -34,31 +33,31 @@ PROBE_SECONDS = 2.5
 
 
 def require_credentials() -> str:
-    """Find the user's W&B credentials where W&B keeps them, and return the address of the server that they are for.
+    """Find the user's W&B credentials and return the address of their server.
 
     Raises:
-        UserError: if there are none, or they are malformed. (W&B would ask for them, and wait for ever.)
+        UserError: if there are none, or they are malformed. (W&B itself would prompt and wait forever.)
     """
     try:
         return _credentials()
     except UserError as error:
-        raise UserError(f"logger.mode=online: {error}, or take logger=wandb, which records offline") from error
+        raise UserError(f"logger.mode=online: {error}, or use logger=wandb, which records offline") from error
 
 
 def require_server() -> str:
-    """Return the address of a server that answers, and that there are credentials for.
+    """Return the address of a server that responds and for which there are credentials.
 
     Raises:
         UserError: if there is none.
     """
     server = _credentials()
-    if not answers(server):
+    if not server_responds(server):
         raise UserError(f"W&B: {server} does not answer")
     return server
 
 
-def answers(url: str) -> bool:
-    """Tell within `PROBE_SECONDS` whether a server answers at `url`, whatever it answers; through the usual proxies."""
+def server_responds(url: str) -> bool:
+    """Whether a server responds at `url` within `PROBE_SECONDS`, with any status; through the usual proxies."""
     replies: list[bool] = []
     # In a thread, since looking up a name has no timeout of its own.
     probe = threading.Thread(target=lambda: replies.append(_ask(url)), daemon=True)
@@ -104,24 +103,24 @@ EPOCH_METRICS = (
     "seconds",
     "train_loss",
 )
-"""Drawn against `epoch`. There is no rule for everything else: of two patterns that match, W&B takes either."""
+"""Drawn against `epoch`. There is no catch-all pattern: if two patterns match, W&B may use either."""
 TASK_METRICS = ("after_task/*", "accuracy_matrix")
 """Drawn against `task`."""
 STEPS = ("epoch", "task", "step", "epoch_in_task", "trainer/global_step")
-"""Drawn against, not drawn."""
+"""Used as x axes only."""
 
 INIT_SECONDS = 10.0
-"""For a server that answers, but not to the point."""
+"""Limit for a server that responds, but does not start a run."""
 FINISH_SECONDS = 20.0
-"""To upload what is left, a megabyte at most; then it stays on the disk."""
+"""Limit for uploading the rest, a megabyte at most; what is not uploaded stays on the disk."""
 MODEL_SECONDS = 600.0
 """The same where the model is uploaded, too."""
 
-MODEL_FILES = ("checkpoints/last.ckpt", "config.yaml", "summary.json")
-"""Files of a run directory that are its model, and say how it was made and how good it is."""
+MODEL_FILES = (LAST_CHECKPOINT, CONFIG, SUMMARY)
+"""Files of a run directory that make up its model: weights, configuration and results."""
 
 
-class WandbRun(NoRun):
+class WandbRun(NullLogger):
     """A run that W&B records.
 
     Args:
@@ -146,7 +145,7 @@ class WandbRun(NoRun):
     @functools.cached_property
     def logger(self) -> "WandbLogger":
         """For `Trainer(logger=…)`: what a LightningModule logs by itself goes to the same run."""
-        from pytorch_lightning.loggers import WandbLogger  # 12 s, which whoever has no Trainer need not pay
+        from pytorch_lightning.loggers import WandbLogger  # takes seconds, needed only with a Trainer
 
         run = self._started_as
         return WandbLogger(experiment=run, project=run.project, save_dir=self._run_dir)
@@ -162,7 +161,7 @@ class WandbRun(NoRun):
         histograms = {f"hidden_weights/{name}": weights_histogram(hidden) for name, hidden in self._weights.items()}
         self._log({**row, "trainer/global_step": row["step"], **histograms})
 
-    def after_task(self, task: int, R: Tensor) -> None:
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
         """Log the matrix (T, T) or (T, 1) as a picture, its figures over the tasks so far and, at the end, tables."""
         from metaplast.loggers.wandb_charts import matrix_chart, matrix_image, matrix_table
 
@@ -177,11 +176,11 @@ class WandbRun(NoRun):
         defined = {name: value for name, value in figures.items() if value == value}  # not NaN
         self._log({"task": task, **defined, "accuracy_matrix": matrix_image(R)})
         # Online, W&B asks the server before it takes a table, and waits for a minute where there is none any more.
-        if task == len(R) - 1 and (self._run.offline or answers(self._run.settings.base_url)):
+        if task == len(R) - 1 and (self._run.offline or server_responds(self._run.settings.base_url)):
             self._log({"accuracy_table": matrix_table(R), "accuracy_heat_map": matrix_chart(R)})
 
     def summary(self, values: Mapping[str, Any]) -> None:
-        """Keep what the run came to in W&B's summary, but for what W&B keeps elsewhere."""
+        """Add the results to W&B's summary, except what W&B stores elsewhere."""
         kept = {key: value for key, value in values.items() if key not in ("versions", "wandb")}
         self._guarded(lambda run: run.summary.update(kept))
 
@@ -193,7 +192,7 @@ class WandbRun(NoRun):
         import wandb
 
         # Online, W&B waits for a server that is gone.
-        if self._run is None or not (self._run.offline or answers(self._run.settings.base_url)):
+        if self._run is None or not (self._run.offline or server_responds(self._run.settings.base_url)):
             return
         artifact = wandb.Artifact(f"model-{self._run.id}", type="model", metadata=dict(metadata))
         for name in MODEL_FILES:
@@ -209,7 +208,7 @@ class WandbRun(NoRun):
         self._guarded(lambda run: run.log(dict(values)))
 
     def _guarded(self, action: "Callable[[wandb.Run], object]") -> None:
-        """Do something to the run; if W&B has broken down, say so once and go on without it."""
+        """Apply `action` to the run; if W&B fails, warn once and continue without it."""
         import wandb
 
         if self._run is None:
@@ -219,14 +218,14 @@ class WandbRun(NoRun):
         except Exception as error:  # whatever it is: its process was killed, its server sent nonsense, time is up
             self._run = None
             with contextlib.suppress(Exception):
-                wandb.teardown()  # so that a next run in this process starts afresh
+                wandb.teardown()  # so that the next run in this process starts anew
             warnings.warn(
                 f"W&B failed ({_line(error)}); the run directory has everything, {self._sync} uploads what W&B got",
                 stacklevel=3,
             )
 
 
-def open_run(
+def create_logger(
     settings: Mapping[str, Any],
     run_dir: Path,
     config: Mapping[str, Any],
@@ -235,7 +234,7 @@ def open_run(
     group: str | None = None,
     notes: str | None = None,
     run_id: str | None = None,
-) -> NoRun:
+) -> NullLogger:
     """Start recording a run as `settings` says.
 
     Where online recording is asked for and the server cannot be reached, a warning says so and recording is offline.
@@ -255,12 +254,12 @@ def open_run(
         UserError: if there is no such mode, there are no credentials for online recording, or W&B cannot start at all.
     """
     if settings["name"] == "none":
-        return NoRun()
+        return NullLogger()
     mode = settings["mode"]
     if mode not in MODES:
         raise UserError(f"logger.mode: expected one of {', '.join(MODES)}, got {mode!r}")
     if mode == "disabled":
-        return NoRun()
+        return NullLogger()
     # W&B reports on itself to its server, from offline runs, too; read when it starts.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     import wandb
@@ -281,7 +280,7 @@ def open_run(
     if mode != "offline":
         server = require_credentials()
         try:
-            if answers(server):
+            if server_responds(server):
                 return WandbRun(_init(mode, arguments, finish_seconds), run_dir)
             reason = "does not answer"
         except wandb.Error as error:

@@ -1,19 +1,12 @@
-"""A .wandb file, read and written: the records of a run in the order in which W&B's process got them.
+"""Read, write, complete and upload offline W&B recordings.
 
-W&B ships no Python reader. The file is a log as LevelDB writes it: a header of 7 bytes, then blocks of 32 KiB with
-fragments of records, each behind its CRC-32, length and place in its record; a record is a protobuf message. A killed
-process leaves out the last blocks, so the records read are a beginning of those that there were.
+W&B ships no Python reader for `.wandb` files. The format is LevelDB's log: a header of 7 bytes, then blocks of 32 KiB
+with fragments of records, each preceded by its CRC-32, length and position in the record; a record is a protobuf
+message. W&B's process writes block by block, so a killed run loses its last rows. They are still in metrics.csv: the
+run is recorded again from the files of its directory, and the missing records are appended to the original recording.
+Only the histograms of the hidden weights for those rows are lost.
 
-The recording of a killed run, made whole: what W&B kept of it, and then what its directory alone still knows.
-
-W&B's process writes a block at a time, so a kill costs the last rows, and a short run all of them. Every row is in
-metrics.csv. Whoever recorded the run records it once more, from the files of its directory; of that, what the recording
-lacks is appended to it. Only the histograms of the hidden weights of those rows are gone.
-
-Recordings that were made offline go to the W&B server: each run once, with every row that it measured.
-
-A recording that was cut is completed first, in a copy that lives as long as the upload. What was uploaded is marked the
-way `wandb sync` marks it, so that neither of the two does it again.
+A recording is uploaded once, completed first in a temporary copy if necessary, and marked as `wandb sync` marks it.
 """
 
 import os
@@ -31,13 +24,17 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from metaplast.errors import UserError
-from metaplast.io import atomic_path
+from metaplast.io import atomic_path, leads_out, read_regular, refuse_links
 from metaplast.runs.index import Run
+from metaplast.runs.paths import METRICS
+from metaplast.runs.status import RunStatus
 from metaplast.runs.tables import accuracies, read_metrics
 
 Record = Any
 """A `Record` message of W&B's protobuf, which has no types."""
 
+RECORDING_BYTES = 256 << 20
+RECORDS = 1_000_000
 HEADER = b":W&B\xe1\xbe\x00"
 BLOCK = 32 * 1024
 FRAGMENT = struct.Struct("<IHB")
@@ -52,16 +49,20 @@ def read_records(source: Path) -> list[Record]:
     Raises:
         UserError: if the file cannot be read or is no .wandb file.
     """
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from wandb.proto import wandb_internal_pb2 as messages
 
     try:
-        log = source.read_bytes()
+        log = read_regular(source, RECORDING_BYTES, within=source.parent)
     except OSError as error:
         raise UserError(f"W&B: {source} cannot be read: {error}") from error
     if not HEADER.startswith(log[: len(HEADER)]):
         raise UserError(f"W&B: {source} is no .wandb file")
     parse = messages.Record.FromString  # type: ignore[attr-defined]  # made while it is imported
-    return [parse(message) for message in _messages(log)]
+    try:
+        return [parse(message) for message in _messages(log)]
+    except (ValueError, DecodeError) as error:
+        raise UserError(f"W&B: {source} cannot be read: {error}") from error
 
 
 def write_records(target: Path, records: Sequence[Record]) -> None:
@@ -79,7 +80,7 @@ def kind(record: Record) -> str:
 
 
 def _messages(log: bytes) -> Iterator[bytes]:
-    position, message = len(HEADER), b""
+    position, message, n = len(HEADER), bytearray(), 0
     while position + FRAGMENT.size <= len(log):
         left = BLOCK - position % BLOCK
         if left < FRAGMENT.size:  # too little for a fragment: zeros
@@ -91,9 +92,14 @@ def _messages(log: bytes) -> Iterator[bytes]:
         position += length
         if not WHOLE <= place <= LAST or checksum != _checksum(place, fragment):
             return
-        message = fragment if place in (WHOLE, FIRST) else message + fragment
+        if place in (WHOLE, FIRST):
+            message.clear()
+        message += fragment
         if place in (WHOLE, LAST):
-            yield message
+            n += 1
+            if n > RECORDS:
+                raise ValueError(f"it has more than {RECORDS:,} records")
+            yield bytes(message)
 
 
 def _append(log: bytearray, message: bytes) -> None:
@@ -116,10 +122,10 @@ def _checksum(place: int, fragment: bytes) -> int:
 
 
 APPENDED = ("metric", "config", "files", "artifact", "history", "summary", "exit")
-"""Kinds of records that a recording can be continued with; the others say where and with what it was made."""
+"""Kinds of records that may be appended to a recording; the others describe where and how it was made."""
 END_SECONDS = 20.0
 CLOCKS = ("_step", "_runtime", "_timestamp", "_wandb")
-"""What W&B counts and times by itself; of a recording made afterwards it is wrong."""
+"""Counters and times that W&B adds itself; they are wrong in a recording made afterwards."""
 DEFAULTS: dict[str, Any] = {
     "project": "metaplast",
     "entity": None,
@@ -130,31 +136,32 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def is_whole(records: Sequence[Record], run: Run) -> bool:
-    """Whether a recording came to its end and holds every row of metrics.csv."""
+def is_complete(records: Sequence[Record], run: Run) -> bool:
+    """Whether a recording has its end and every row of metrics.csv."""
     rows = {("epoch", row["epoch"]) for row in _rows(run)}
     return bool(records) and kind(records[-1]) == "exit" and rows <= {row_key(record) for record in records}
 
 
-def make_whole(recording: Path, run: Run, folder: Path) -> Path:
-    """Write to `folder` a copy of `recording`, a .wandb file of `run`, with all that it lacks; return its path.
+def complete_recording(recording: Path, run: Run, folder: Path) -> Path:
+    """Write to `folder` a copy of `recording`, a .wandb file of `run`, with all missing records; return its path.
 
-    The copy bears the id of the run; the recording stays as it is.
+    The copy has the id of the run; the original is not changed.
 
     Raises:
         UserError: if the recording or the files of the run cannot be read.
     """
     rebuilt = _record_anew(run, folder / "rebuilt", run_id=recording.stem.removeprefix("run-"))
+    _refuse_foreign(recording, run, read_records(recording))
     copy = folder / recording.parent.name / recording.name
-    write_records(copy, continued(read_records(recording), read_records(rebuilt)))
+    write_records(copy, append_missing(read_records(recording), read_records(rebuilt)))
     for source in (recording, rebuilt):
         if (source.parent / "files").is_dir():
             shutil.copytree(source.parent / "files", copy.parent / "files", dirs_exist_ok=True)
     return copy
 
 
-def continued(recorded: Sequence[Record], rebuilt: Sequence[Record]) -> list[Record]:
-    """Records of a cut recording, then those of a whole one of the same run from behind the last row that both have."""
+def append_missing(recorded: Sequence[Record], rebuilt: Sequence[Record]) -> list[Record]:
+    """Records of an incomplete recording, then those of a complete one of the same run after the last row in both."""
     if not any(kind(record) == "run" for record in recorded):
         return list(rebuilt)
     known = {row_key(record) for record in recorded} - {None}
@@ -182,7 +189,7 @@ def continued(recorded: Sequence[Record], rebuilt: Sequence[Record]) -> list[Rec
 
 
 def row_key(record: Record) -> tuple[str, float] | None:
-    """Which row of ours a record is: that of an epoch, that after a task, or the tables; None if it is none of ours."""
+    """Identifies a record as the row of an epoch, the row after a task, or the tables; None for other records."""
     items = _items(record) if kind(record) == "history" else {}
     if "epoch_in_task" in items:
         return "epoch", float(items["epoch"])
@@ -192,7 +199,7 @@ def row_key(record: Record) -> tuple[str, float] | None:
 
 
 def wait_for_end(recording: Path) -> None:
-    """Wait until the recording of a run that was finished is on the disk, which W&B's process writes in its own time.
+    """Wait until W&B's process has written the whole recording of a finished run to the disk.
 
     Raises:
         UserError: if it has no end after `END_SECONDS`.
@@ -205,9 +212,9 @@ def wait_for_end(recording: Path) -> None:
 
 
 def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
-    # With torch: seconds, which a recording that is whole need not pay.
+    # These import torch (seconds), which a complete recording does not need.
     from metaplast.loggers.base import replay
-    from metaplast.loggers.wandb import open_run
+    from metaplast.loggers.wandb import create_logger
     from metaplast.runs.tables import n_trained
 
     config: dict[str, Any] = yaml.safe_load(run.config) or {}
@@ -215,7 +222,7 @@ def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
         raise UserError("its config.yaml does not say what was run")
     settings = DEFAULTS | config["logger"] | {"name": "wandb", "mode": "offline"}
     labels = {"name": run.path.name, **run.summary.get("wandb", {})}
-    recording = open_run(settings, folder, config, run_id=run_id, **labels)
+    recording = create_logger(settings, folder, config, run_id=run_id, **labels)
     rows = _rows(run)
     n_tasks = n_trained(config, len(accuracies(rows[0])) if rows else 0)
     replay(rows, recording, config["epochs_per_task"], n_tasks)
@@ -227,7 +234,7 @@ def _record_anew(run: Run, folder: Path, run_id: str) -> Path:
 
 
 def _rows(run: Run) -> list[dict[str, float]]:
-    metrics = run.path / "metrics.csv"
+    metrics = run.path / METRICS
     return read_metrics(metrics) if metrics.exists() else []
 
 
@@ -251,51 +258,82 @@ def _set_clocks(items: Any, clocks: Mapping[str, str]) -> None:
 OFFLINE = "offline-run-"
 
 
-def why_not(run: Run) -> str | None:
-    """Why there is nothing of `run` to upload; None if there is."""
+def skip_reason(run: Run) -> str | None:
+    """Why there is nothing to upload for `run`; None if there is something."""
     recording = newest_recording(run.path)
     if recording is None:
         return "W&B did not record it"
-    if run.status == "running":
+    if run.status is RunStatus.RUNNING:
         return "still running"
     if not recording.parent.name.startswith(OFFLINE):
         return f"recorded online; if that was cut: wandb sync --include-online {recording.parent}"
-    return "uploaded before" if marker(recording).exists() else None
+    return "uploaded before" if sync_marker(recording).exists() else None
 
 
 def upload(run: Run) -> str:
-    """Upload the newest recording of `run`, completed if it has to be, and say what was done.
+    """Upload the newest recording of `run`, completed if necessary, and say what was done.
 
-    A run that was resumed is recorded anew from its first row, so that its newest recording holds the earlier ones.
+    A resumed run is recorded again from its first row, so the newest recording contains the earlier ones.
 
     Raises:
         UserError: if the recording cannot be read, or the server does not take it; it can be tried again.
     """
     recording = newest_recording(run.path)
-    assert recording is not None, "why_not says so"
+    assert recording is not None, "skip_reason says so"
     try:
         with TemporaryDirectory(prefix=".sync-", dir=recording.parents[1]) as folder:
-            whole = is_whole(read_records(recording), run)
-            _wandb_sync(_copy(recording, Path(folder)) if whole else make_whole(recording, run, Path(folder)))
-        marker(recording).touch()
+            records = read_records(recording)
+            _refuse_foreign(recording, run, records)
+            whole = is_complete(records, run)
+            _wandb_sync(_copy(recording, Path(folder)) if whole else complete_recording(recording, run, Path(folder)))
+        os.close(os.open(sync_marker(recording), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
     except OSError as error:
         raise UserError(f"cannot be uploaded: {error}") from error
     return "uploaded" if whole else "uploaded, completed from the files of its directory"
 
 
+def _refuse_foreign(recording: Path, run: Run, records: Sequence[Record]) -> None:
+    """Refuse to upload what a recording, or a link beside it, fetches from anywhere else on this machine.
+
+    Artifacts name the files that they consist of: those of the run, or copies that W&B has made in its own folder.
+    """
+    from wandb import env
+
+    refuse_links(run.path, [run.path / "wandb", recording, *_copied(recording.parent)])
+    own = (run.path, Path(env.get_data_dir()) / "artifacts", Path(env.get_cache_dir()) / "artifacts")
+    for record in records:
+        artifact = record.artifact if kind(record) == "artifact" else record.request.log_artifact.artifact
+        for entry in artifact.manifest.contents:
+            if entry.local_path and all(leads_out(Path(entry.local_path), folder) for folder in own):
+                raise UserError(f"W&B: {recording} names a file outside its run: {ascii(entry.local_path)[1:-1]:.200}")
+        if artifact.manifest.manifest_file_path:
+            raise UserError(f"W&B: {recording} names a list of files outside of itself")
+        for file in record.files.files:
+            if leads_out(recording.parent / "files" / file.path, recording.parent / "files"):
+                raise UserError(f"W&B: {recording} names a file outside its run: {ascii(file.path)[1:-1]:.200}")
+
+
+def _copied(folder: Path) -> Iterator[Path]:
+    """What `_copy` copies; W&B's logs, some of which are links to those of its process, are left out."""
+    for place, folders, files in os.walk(folder):
+        if Path(place) == folder and "logs" in folders:
+            folders.remove("logs")
+        yield from (Path(place) / name for name in (*folders, *files))
+
+
 def newest_recording(run_dir: Path) -> Path | None:
-    """The .wandb file of the recording of a run that was begun last; None if there is none."""
+    """The .wandb file of the newest recording of a run; None if there is none."""
     found = run_dir.glob("wandb/*run-*-*/run-*.wandb")
     return max(found, key=lambda path: path.parent.name.removeprefix(OFFLINE).removeprefix("run-"), default=None)
 
 
-def marker(recording: Path) -> Path:
+def sync_marker(recording: Path) -> Path:
     """The file beside a recording that tells `wandb sync`, too, that it is uploaded."""
     return recording.with_suffix(".wandb.synced")
 
 
 def _copy(recording: Path, folder: Path) -> Path:
-    """A copy of a recording with its files. W&B notes beside what it uploads that it did, whether or not it did."""
+    """A copy of a recording with its files, since W&B marks what it uploads as synced even if that failed."""
     shutil.copytree(
         recording.parent, folder / recording.parent.name, ignore=shutil.ignore_patterns("logs", "*.wandb.*")
     )
@@ -307,7 +345,7 @@ def _wandb_sync(recording: Path) -> None:
     environment = {"WANDB_ERROR_REPORTING": "false", **os.environ}
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-    # Its exit status is 0 and its marker is set whatever the server answered; only its words tell.
+    # Its exit status is 0 and its marker is set even on failure; only its output tells.
     failures = [line for line in lines if " ERROR " in line]
-    if failures or not marker(recording).exists():
+    if failures or not sync_marker(recording).exists():
         raise UserError(f"W&B: {[*failures, *lines[-1:], f'wandb sync ended with status {done.returncode}'][0]}")

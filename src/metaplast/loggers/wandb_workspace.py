@@ -1,7 +1,7 @@
-"""What a team looks at in Weights & Biases: a workspace for the day, and a report to send around.
+"""A W&B workspace and a W&B report for a project.
 
-Both are specifications that `wandb-workspaces` (the extra `team`) turns into JSON, with or without a server. They name
-what every run logs: `HISTORY`, `SUMMARY` and `CONFIG`.
+Both are specifications that `wandb-workspaces` (the extra `team`) turns into JSON, with or without a server. They refer
+to what every run logs: `HISTORY`, `SUMMARY` and `CONFIG`.
 """
 
 import json
@@ -27,7 +27,7 @@ CONFIG = ("strategy.name", "scenario.name", "m", "strategy.optimizer.lr", "seed"
 """Names in the configuration of a run, dotted, that the tables show."""
 CONDITIONS = (
     *("model.name", "model.hidden", "model.norm", "model.norm_per_task", "model.gamma_init", "model.test_statistics"),
-    *("strategy.reset_optimizer", "scenario.n_tasks", "epochs_per_task", "batch_size", "test_on"),
+    *("strategy.reset_optimizer", "scenario.n_tasks", "epochs_per_task", "batch_size", "eval_split"),
 )
 """Names by which runs are told apart as well, where they are averaged; a run may lack some."""
 

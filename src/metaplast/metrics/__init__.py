@@ -1,11 +1,12 @@
-"""The accuracy matrix and its figures; flips of binary weights.
+"""Continual-learning metrics of the accuracy matrix, paired differences with intervals, sign flips, histograms.
 
-`AccuracyMatrix` is imported when it is first asked for: it brings torchmetrics, whose import takes seconds.
+`AccuracyMatrix` is imported on first access, since importing torchmetrics takes seconds.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from metaplast.metrics.continual import average_accuracy, backward_transfer, forgetting, forward_transfer
+from metaplast.metrics.intervals import PairedDifference, paired_difference
 from metaplast.metrics.sign_flips import SignFlips, positive_signs
 
 if TYPE_CHECKING:
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccuracyMatrix",
+    "PairedDifference",
     "SignFlips",
     "average_accuracy",
     "backward_transfer",
     "forgetting",
     "forward_transfer",
+    "paired_difference",
     "positive_signs",
 ]
 

@@ -1,9 +1,9 @@
-"""The accuracy matrix of a stream of tasks, as a metric that counts.
+"""The accuracy matrix of a sequence of tasks, as a torchmetrics `Metric`.
 
 R[i, j] is the test accuracy on task j after training on task i, a fraction; NaN where it was not measured. R is square,
-but for stream learning: the parts of one data set share one test, so that there is a single column. What is kept are
-counts of correct answers and of samples, which add up over batches and over processes; the figures of R are pure
-functions in `metaplast.metrics.continual`. Importing this file imports torchmetrics (seconds); those functions do not.
+except in stream learning, where the parts of one data set share one test, so R has a single column. The states are
+counts of correct answers and of samples, summed over batches and processes. The functions of R are in
+`metaplast.metrics.continual`, which does not import torchmetrics (seconds).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torchmetrics import Metric
 from metaplast.metrics.heatmap import draw_accuracy_matrix, figure_size
 
 BEFORE_TRAINING = -1
-"""The value of `trained` for a test of the network as it was initialized."""
+"""The value of `after_task` for a test before any training."""
 
 
 class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-checked here, see pyproject.toml
@@ -30,8 +30,8 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
 
     Args:
         n_tasks: T, the number of tasks trained, at least 1.
-        n_tested: J, the number of test sets; None: one a task, J = T. 1 for a stream, whose tasks are parts of one.
-        kwargs: of `torchmetrics.Metric`, but for `compute_with_cache`, since counts also change outside `update`.
+        n_tested: J, the number of test sets; None: one per task, J = T. 1 for stream learning.
+        kwargs: of `torchmetrics.Metric`, except `compute_with_cache`, since `count` and `clear` change the counts, too.
 
     States, int64 of shape (T+1, J), summed across processes, part of the state dict; row 0 is before any training,
     row i+1 after task i:
@@ -42,9 +42,9 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
         ValueError: if `n_tasks` or `n_tested` is below 1.
 
     >>> matrix = AccuracyMatrix(n_tasks=2)
-    >>> matrix.update(torch.tensor([1, 0, 2, 2]), torch.tensor([1, 1, 2, 2]), trained=0, tested=0)
-    >>> matrix.count(correct=9, total=10, trained=1, tested=0)
-    >>> matrix.count(correct=1, total=2, trained=1, tested=1)
+    >>> matrix.update(torch.tensor([1, 0, 2, 2]), torch.tensor([1, 1, 2, 2]), after_task=0, on_task=0)
+    >>> matrix.count(correct=9, total=10, after_task=1, on_task=0)
+    >>> matrix.count(correct=1, total=2, after_task=1, on_task=1)
     >>> matrix.compute()
     tensor([[0.7500,    nan],
             [0.9000, 0.5000]], dtype=torch.float64)
@@ -69,17 +69,17 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
 
     @property
     def update_called(self) -> bool:
-        """Always true: torchmetrics asks it before warning, but a matrix that is still empty (all NaN) is an answer."""
+        """Always true, so that torchmetrics does not warn about an empty matrix (all NaN), which is a valid result."""
         return True
 
-    def update(self, predictions: Tensor, target: Tensor, trained: int, tested: int) -> None:
-        """Add a batch of answers to a test on task `tested` after training on task `trained` (-1: before any training).
+    def update(self, predictions: Tensor, target: Tensor, after_task: int, on_task: int) -> None:
+        """Add a batch of a test on task `on_task` after training on task `after_task` (-1: before any training).
 
         Args:
             predictions: class indices, integer of shape (N,), or logits, shape (N, K), of which the largest counts.
             target: right class indices, integer of shape (N,).
-            trained: last task trained, -1 to T-1.
-            tested: task tested, 0 to J-1.
+            after_task: last task trained, -1 to T-1.
+            on_task: task tested, 0 to J-1.
 
         Raises:
             ValueError: if a shape does not fit, or a task does not exist.
@@ -90,37 +90,37 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
                 "predictions: expected integers of shape (N,) or logits of shape (N, K) for a target of shape (N,), "
                 f"got {predictions.dtype} of shape {tuple(predictions.shape)} for {tuple(target.shape)}"
             )
-        self.count((chosen == target).sum(), len(target), trained, tested)
+        self.count((chosen == target).sum(), len(target), after_task, on_task)
 
-    def count(self, correct: int | Tensor, total: int, trained: int, tested: int) -> None:
-        """Add counts to a cell, where the answers were compared elsewhere.
+    def count(self, correct: int | Tensor, total: int, after_task: int, on_task: int) -> None:
+        """Add counts of correct answers to a cell.
 
         Args:
-            correct: right answers among them; a tensor is not read back from its device.
+            correct: number of right answers; a tensor stays on its device.
             total: samples tested, ≥ 0.
-            trained: last task trained, -1 to T-1.
-            tested: task tested, 0 to J-1.
+            after_task: last task trained, -1 to T-1.
+            on_task: task tested, 0 to J-1.
 
         Raises:
-            ValueError: if a task does not exist, or the counts do not fit each other.
+            ValueError: if a task does not exist, or not 0 ≤ correct ≤ total.
         """
         if total < 0 or (isinstance(correct, int) and not 0 <= correct <= total):
             raise ValueError(f"correct, total: expected 0 <= correct <= total, got {correct} of {total}")
-        if not 0 <= tested < self.n_tested:
-            raise ValueError(f"tested: expected a task from 0 to {self.n_tested - 1}, got {tested}")
-        row = self._row(trained)
-        # A new tensor each time: a state may be shared with a loaded state dict, or be born under inference mode.
+        if not 0 <= on_task < self.n_tested:
+            raise ValueError(f"on_task: expected a task from 0 to {self.n_tested - 1}, got {on_task}")
+        row = self._row(after_task)
+        # A new tensor each time: a state may be shared with a loaded state dict, or created in inference mode.
         self.correct, self.total = self.correct.clone(), self.total.clone()
-        self.correct[row, tested] += correct
-        self.total[row, tested] += total
+        self.correct[row, on_task] += correct
+        self.total[row, on_task] += total
 
-    def clear(self, trained: int) -> None:
-        """Forget what was counted after task `trained` (-1: before any training), since its tests will be repeated.
+    def clear(self, after_task: int) -> None:
+        """Reset the row of `after_task` (-1: before any training), before its tests are repeated.
 
         Raises:
             ValueError: if the task does not exist.
         """
-        row = self._row(trained)
+        row = self._row(after_task)
         self.correct, self.total = self.correct.clone(), self.total.clone()
         self.correct[row] = 0
         self.total[row] = 0
@@ -142,7 +142,7 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
             ax: axes to draw on; by default those of a new pyplot figure.
 
         Returns:
-            The figure and its axes, as every `plot` of torchmetrics.
+            The figure and its axes, as with every `plot` of torchmetrics.
         """
         R = self.compute() if val is None else val
         if ax is None:
@@ -153,13 +153,19 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
     def _accuracy(self) -> Tensor:
         return self.correct.cpu().double() / self.total.cpu()  # 0 / 0 is NaN: not measured
 
-    def _row(self, trained: int) -> int:
-        if not BEFORE_TRAINING <= trained < self.n_tasks:
-            raise ValueError(f"trained: expected a task from {BEFORE_TRAINING} to {self.n_tasks - 1}, got {trained}")
-        return trained + 1
+    def _row(self, after_task: int) -> int:
+        if not BEFORE_TRAINING <= after_task < self.n_tasks:
+            raise ValueError(
+                f"after_task: expected a task from {BEFORE_TRAINING} to {self.n_tasks - 1}, got {after_task}"
+            )
+        return after_task + 1
 
     def _wrap_compute(self, compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """Undo torchmetrics' squeezing of results with one element: the matrix of one task is 1 × 1, not a number."""
+        """Keep the shape (T, J), since torchmetrics squeezes results of one element.
+
+        `_wrap_compute` is private to torchmetrics (1.x), whose constructor replaces `compute` by it; no public option
+        turns the squeezing off.
+        """
         squeezing = super()._wrap_compute(compute)
 
         @functools.wraps(compute)

@@ -1,23 +1,15 @@
-"""The four figures of an accuracy matrix: average accuracy, forgetting, backward and forward transfer.
+"""Metrics of an accuracy matrix: average accuracy, forgetting, transfer, retention and plasticity.
 
 R is the accuracy matrix, shape (T, T), fractions from 0 to 1: R[i, j] is the test accuracy on task j after training on
-task i, counted from 0; NaN where it was not measured. Each figure names the cells it needs, and is NaN when one of them
-is NaN: an average over the cells that happen to be there would be a figure of another experiment. The three that
-compare two moments need two tasks or more, and are NaN for one.
+task i, counted from 0; NaN where it was not measured. Each metric documents the cells it needs and is NaN if one of
+them is NaN, since an average over other cells would be another quantity. Forgetting and transfer need two tasks.
 
-A stream, whose T tasks are parts of one and share a single test, has R of shape (T, 1) and an average accuracy, the
-last row's mean as ever. The other three ask how a task fares before and after its training; of parts that are not
-tested apart this cannot be asked, so by definition they are NaN wherever R is not square.
+In stream learning the T tasks are parts of one data set with a single test, and R has shape (T, 1). Its average
+accuracy is the last row's mean, as usual. Forgetting and transfer compare a task before and after its training; they
+are NaN wherever R is not square.
 
-Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", 2017 (arXiv 1706.08840).
-Chaudhry et al., "Riemannian Walk for Incremental Learning", 2018 (arXiv 1801.10112).
-
-What an average accuracy is made of: how well tasks are learned, and how much of that is left at the end.
-
-R is the accuracy matrix, shape (T, T), as in :mod:`metaplast.metrics.continual`. Forgetting is a difference in points;
-a ratio lets networks be compared that learn unequally well.
-
-What a run comes to, as summary.json holds it: plain numbers, and None for what was not measured.
+Sources: Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", 2017 (arXiv 1706.08840); Chaudhry et
+al., "Riemannian Walk for Incremental Learning", 2018 (arXiv 1801.10112).
 """
 
 import math
@@ -33,7 +25,7 @@ def average_accuracy(R: Tensor) -> float:
     In [0, 1], higher is better. NaN if a cell of the last row is NaN.
 
     Args:
-        R: accuracy matrix, shape (T, T), or (T, 1) of a stream.
+        R: accuracy matrix, shape (T, T), or (T, 1) in stream learning.
 
     Raises:
         ValueError: if R is neither.
@@ -50,11 +42,11 @@ def forgetting(R: Tensor) -> float:
 
     After Chaudhry et al. 2018, with their maximum over every earlier row in which task j had been learned, the last row
     excluded. In [-1, 1]: 0 is nothing forgotten, positive is bad (lower is better), negative means that the last task
-    made earlier ones better than they had ever been. Never less than -BWT, since the best is at least R[j, j].
-    NaN for one task, for a stream, or if a cell on or below the diagonal (the corner R[T-1, T-1] excepted) is NaN.
+    made earlier ones better than they had ever been. Never less than -BWT, since the best is at least R[j, j]. NaN for
+    one task, in stream learning, or if a cell on or below the diagonal (the corner R[T-1, T-1] excepted) is NaN.
 
     Args:
-        R: accuracy matrix, shape (T, T), or (T, 1) of a stream.
+        R: accuracy matrix, shape (T, T), or (T, 1) in stream learning.
 
     Raises:
         ValueError: if R is neither.
@@ -75,11 +67,11 @@ def forgetting(R: Tensor) -> float:
 def backward_transfer(R: Tensor) -> float:
     """Mean change on the earlier tasks since each was learned: BWT = 1/(T-1) Σ_{j<T-1} R[T-1, j] - R[j, j].
 
-    After Lopez-Paz and Ranzato 2017. In [-1, 1], higher is better; negative is forgetting. NaN for one task, for a
-    stream, or if a cell of the diagonal or of the last row (the corner R[T-1, T-1] excepted) is NaN.
+    After Lopez-Paz and Ranzato 2017. In [-1, 1], higher is better; negative is forgetting. NaN for one task, in
+    stream learning, or if a cell of the diagonal or of the last row (the corner R[T-1, T-1] excepted) is NaN.
 
     Args:
-        R: accuracy matrix, shape (T, T), or (T, 1) of a stream.
+        R: accuracy matrix, shape (T, T), or (T, 1) in stream learning.
 
     Raises:
         ValueError: if R is neither.
@@ -97,12 +89,12 @@ def backward_transfer(R: Tensor) -> float:
 def forward_transfer(R: Tensor, baseline: Tensor) -> float:
     """Mean head start of the later tasks over an untrained network: FWT = 1/(T-1) Σ_{j≥1} R[j-1, j] - b_j.
 
-    After Lopez-Paz and Ranzato 2017. In [-1, 1], higher is better; 0 is no head start. NaN for one task, for a stream,
-    or if a cell just above the diagonal or a baseline it is compared with is NaN; b_0 is not used.
+    After Lopez-Paz and Ranzato 2017. In [-1, 1], higher is better; 0 is no head start. NaN for one task, in stream
+    learning, or if a cell just above the diagonal or a baseline it is compared with is NaN; b_0 is not used.
 
     Args:
-        R: accuracy matrix, shape (T, T), or (T, 1) of a stream.
-        baseline: b, shape (T,), or (1,) of a stream; b_j is the accuracy on task j at the random initialization.
+        R: accuracy matrix, shape (T, T), or (T, 1) in stream learning.
+        baseline: b, shape (T,), or (1,) in stream learning; b_j is the accuracy on task j at the random initialization.
 
     Raises:
         ValueError: if R is neither, or the baseline has another number of tasks.
@@ -124,21 +116,22 @@ def forward_transfer(R: Tensor, baseline: Tensor) -> float:
 
 
 def _checked(R: Tensor) -> Tensor:
-    """Refuse what is no accuracy matrix; float64, so that a figure does not depend on how R was kept."""
+    """Check the shape and convert to float64, so that a metric does not depend on the type of R."""
     if R.ndim != 2 or len(R) == 0 or R.shape[1] not in (1, len(R)):
         raise ValueError(f"R: expected a square matrix of at least one task, or one column, got shape {tuple(R.shape)}")
     return R.double()
 
 
 def _is_square(R: Tensor) -> bool:
-    """Whether each task has a test of its own, as the parts of a stream have not."""
+    """Whether each task has its own test, unlike in stream learning."""
     return R.shape[0] == R.shape[1]
 
 
 def retention(R: Tensor) -> float:
-    """Mean share of its fresh accuracy that an earlier task has at the end: 1/(T-1) Σ_{j<T-1} R[T-1, j] / R[j, j].
+    """Mean ratio of final to initial accuracy of the earlier tasks: 1/(T-1) Σ_{j<T-1} R[T-1, j] / R[j, j].
 
-    ≥ 0, higher is better; 1 is nothing lost, above 1 later tasks helped. NaN for one task, or if a cell it needs is.
+    Unlike forgetting, a ratio compares networks that learn unequally well. ≥ 0, higher is better; 1: nothing forgotten,
+    above 1: later tasks helped. NaN for one task, or if a cell it needs is NaN.
 
     >>> import torch
     >>> R = torch.tensor([[0.8, 0.2, 0.1], [0.9, 0.8, 0.3], [0.4, 0.6, 0.9]], dtype=torch.float64)
@@ -150,7 +143,7 @@ def retention(R: Tensor) -> float:
 
 
 def plasticity(R: Tensor) -> float:
-    """Mean accuracy on a task when it is fresh: 1/T Σ_i R[i, i]. In [0, 1], higher is better.
+    """Mean accuracy on a task right after training on it: 1/T Σ_i R[i, i]. In [0, 1], higher is better.
 
     >>> import torch
     >>> R = torch.tensor([[0.8, 0.2], [0.9, 0.6]], dtype=torch.float64)
@@ -161,16 +154,16 @@ def plasticity(R: Tensor) -> float:
 
 
 def last_plasticity(R: Tensor) -> float:
-    """Accuracy on the last task when it is fresh, R[T-1, T-1]: whether a network that keeps much can still learn."""
+    """Accuracy on the last task, R[T-1, T-1]: whether a network that forgets little can still learn."""
     return float(R[-1, -1])
 
 
-FIGURES = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
-"""The four that a run comes to."""
+SUMMARY_METRICS = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
+"""The metrics in summary.json."""
 
 
-def figures(R: Tensor, baseline: Tensor) -> dict[str, Any]:
-    """The accuracy matrix (T, J), the baseline (J,) and the four figures; None for what was not measured."""
+def summary_metrics(R: Tensor, baseline: Tensor) -> dict[str, Any]:
+    """The entries of summary.json: accuracy matrix (T, J), baseline (J,) and metrics; None where not measured."""
     return {
         "average_accuracy": _number(average_accuracy(R)),
         "forgetting": _number(forgetting(R)),

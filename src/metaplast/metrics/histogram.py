@@ -1,4 +1,4 @@
-"""How many weights lie where: a histogram over the range they cover, counted on their device."""
+"""Histogram of weights over their range, counted on their device."""
 
 import math
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 BINS = 64
-"""W&B takes up to 512."""
+"""Number of bins; W&B accepts up to 512."""
 
 
 class Histogram(NamedTuple):
@@ -20,16 +20,16 @@ class Histogram(NamedTuple):
 
 
 def weight_histogram(weights: Tensor, bins: int = BINS) -> Histogram:
-    """Histogram of weights of any shape; those that are not finite are left out.
+    """Histogram of weights of any shape, without those that are not finite.
 
     >>> weight_histogram(torch.tensor([[-1.0, -0.9], [0.2, 1.0]]), bins=4).counts.tolist()
     [2.0, 0.0, 1.0, 1.0]
     """
     values = weights.detach().float()
     low, high = _range(values)
-    if not math.isfinite(high - low):  # the check costs more than the histogram, so it is not made in advance
+    if not math.isfinite(high - low):  # checked only here, since isfinite costs more than the histogram
         low, high = _range(values[values.isfinite()])
-    if low == high:  # one value needs a bin with a width, too
+    if low == high:  # a single value needs a bin of nonzero width
         low, high = low - 0.5, high + 0.5
     return Histogram(torch.histc(values, bins, low, high).cpu(), torch.linspace(low, high, bins + 1))
 

@@ -1,4 +1,4 @@
-"""How many binary weights changed sign: the plasticity that is left, layer by layer."""
+"""Fraction of binary weights that changed sign, by layer: a measure of the remaining plasticity."""
 
 from collections.abc import Mapping
 
@@ -8,11 +8,11 @@ from torch import Tensor
 class SignFlips:
     """Fraction of each layer's binary weights that differ from those at the last call.
 
-    The binary weight is W^b = +1 where W^h ≥ 0 (0 included) and -1 elsewhere. One bool a weight is kept, a quarter of
-    the hidden weights' own size. The state dict holds them, so a resumed run goes on with the same fractions.
+    The binary weight is W^b = +1 where W^h ≥ 0 (0 included) and -1 elsewhere. One bool per weight is stored, a
+    quarter of the hidden weights' size, and is part of the state dict.
 
     Args:
-        weights: name -> hidden weights W^h, of any shape; the tensors themselves are kept and read at each call.
+        weights: name -> hidden weights W^h, of any shape; the tensors are read at each call.
 
     >>> import torch
     >>> hidden = torch.tensor([0.3, 0.0, -0.2, -0.1])
@@ -34,7 +34,7 @@ class SignFlips:
         fractions = {}
         for name, hidden in self._weights.items():
             positive = positive_signs(hidden)
-            # Weights may have moved to another device since.
+            # The weights may have been moved to another device.
             changed = int((positive != self._positive[name].to(positive.device)).sum())
             fractions[name] = changed / positive.numel()
             self._positive[name] = positive
@@ -45,7 +45,7 @@ class SignFlips:
         return dict(self._positive)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a saved state.
+        """Restore a saved state.
 
         Raises:
             ValueError: if the state is of layers with other names or shapes.
@@ -58,5 +58,5 @@ class SignFlips:
 
 
 def positive_signs(hidden: Tensor) -> Tensor:
-    """Where the binary weight of each hidden weight is +1, as it is at 0: bool, of the same shape."""
+    """Whether the binary weight of each hidden weight is +1 (as at 0): bool, of the same shape."""
     return hidden.detach() >= 0

@@ -83,12 +83,12 @@ class BinaryLinear(nn.Linear):
     """Linear layer without bias on binary weights, (*, in_features) to (*, out_features): y = x · sign(W^h)ᵀ.
 
     Backward: ∂L/∂W^h = ∂L/∂W^b, ∂L/∂x = ∂L/∂y · W^b. `weight` is W^h, of shape (out_features, in_features), uniform on
-    ±`init_width` at the start and after :meth:`reset_parameters`.
+    ±`init_bound` at the start and after :meth:`reset_parameters`.
 
     Args:
         in_features: size of the last dimension of the input.
         out_features: size of the last dimension of the output.
-        init_width: finite bound > 0 of the first hidden weights.
+        init_bound: finite bound > 0 of the first hidden weights.
         integer_input: promises inputs that are integers from -128 to 127, such as binary activations: a CPU then
             multiplies in int8, exact and several times as fast. Where the promise is broken, inputs are rounded
             towards 0, and NaN is lost.
@@ -96,7 +96,7 @@ class BinaryLinear(nn.Linear):
         dtype: as of `nn.Linear`.
 
     Raises:
-        ValueError: `init_width` out of its range, or an input whose last dimension is not `in_features`.
+        ValueError: `init_bound` out of its range, or an input whose last dimension is not `in_features`.
 
     >>> layer = BinaryLinear(3, 2)
     >>> sorted(set(layer(torch.eye(3)).flatten().tolist()) | {-1.0, 1.0})
@@ -107,20 +107,20 @@ class BinaryLinear(nn.Linear):
         self,
         in_features: int,
         out_features: int,
-        init_width: float = 0.05,
+        init_bound: float = 0.05,
         integer_input: bool = False,
         *,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.init_width = _checked_width(init_width)
+        self.init_bound = _checked_width(init_bound)
         super().__init__(in_features, out_features, bias=False, device=device, dtype=dtype)
         self.reset_parameters()  # drawn twice, as by all releases so far, so that a seed keeps its network
         self.integer_input = integer_input
 
     def reset_parameters(self) -> None:
-        """Draw the hidden weights anew, uniform on ±`init_width`."""
-        nn.init.uniform_(self.weight, -self.init_width, self.init_width)
+        """Draw the hidden weights anew, uniform on ±`init_bound`."""
+        nn.init.uniform_(self.weight, -self.init_bound, self.init_bound)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the (*, out_features) products of `x` with the binary weights."""
@@ -146,8 +146,8 @@ class BinaryConv2d(nn.Conv2d):
     """Convolution without bias on binary weights, from (N, C, H, W) to (N, out_channels, H', W').
 
     Forward and backward as in :class:`BinaryLinear`. Zero padding adds a third value, 0, at the border of ±1 inputs.
-    `weight` is W^h, of shape (out_channels, in_channels / groups, k, k), uniform on ±`init_width` at the start and
-    after :meth:`reset_parameters`. Arguments other than `init_width`, a finite number > 0, are those of `nn.Conv2d`.
+    `weight` is W^h, of shape (out_channels, in_channels / groups, k, k), uniform on ±`init_bound` at the start and
+    after :meth:`reset_parameters`. Arguments other than `init_bound`, a finite number > 0, are those of `nn.Conv2d`.
 
     >>> BinaryConv2d(1, 4, kernel_size=3, padding=1)(torch.ones(2, 1, 8, 8)).shape
     torch.Size([2, 4, 8, 8])
@@ -164,11 +164,11 @@ class BinaryConv2d(nn.Conv2d):
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = "zeros",
-        init_width: float = 0.05,
+        init_bound: float = 0.05,
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.init_width = _checked_width(init_width)
+        self.init_bound = _checked_width(init_bound)
         super().__init__(
             in_channels,
             out_channels,
@@ -185,8 +185,8 @@ class BinaryConv2d(nn.Conv2d):
         self.reset_parameters()  # drawn twice, as of BinaryLinear
 
     def reset_parameters(self) -> None:
-        """Draw the hidden weights anew, uniform on ±`init_width`."""
-        nn.init.uniform_(self.weight, -self.init_width, self.init_width)
+        """Draw the hidden weights anew, uniform on ±`init_bound`."""
+        nn.init.uniform_(self.weight, -self.init_bound, self.init_bound)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of `x` with the binary kernels."""
@@ -194,10 +194,10 @@ class BinaryConv2d(nn.Conv2d):
         return y
 
 
-def _checked_width(init_width: float) -> float:
-    if isinstance(init_width, bool) or not isinstance(init_width, int | float) or not 0 < init_width < float("inf"):
-        raise ValueError(f"init_width={init_width!r}: expected a finite number > 0")
-    return init_width
+def _checked_width(init_bound: float) -> float:
+    if isinstance(init_bound, bool) or not isinstance(init_bound, int | float) or not 0 < init_bound < float("inf"):
+        raise ValueError(f"init_bound={init_bound!r}: expected a finite number > 0")
+    return init_bound
 
 
 def hidden_weights(network: nn.Module) -> dict[str, nn.Parameter]:

@@ -78,7 +78,7 @@ def bnn(
     n_classes: int,
     n_tasks: int = 1,
     hidden: Sequence[int] = (512, 512),
-    init_width: float = 0.05,
+    init_bound: float = 0.05,
     activation: Activation = "sign",
     gate_threshold: float = 1.0,
     gate_window: Sequence[float] = (0.5, 1.5),
@@ -100,7 +100,7 @@ def bnn(
     widths = [prod(input_shape), *hidden, n_classes]
 
     def linear(number: int, n_inputs: int, n_outputs: int) -> BinaryLinear:
-        return BinaryLinear(n_inputs, n_outputs, init_width, integer_input=number > 1)  # behind activations
+        return BinaryLinear(n_inputs, n_outputs, init_bound, integer_input=number > 1)  # behind activations
 
     return _dense(linear, lambda: _activation(activation, gate_threshold, gate_window), widths, n_tasks, norm)
 
@@ -110,20 +110,20 @@ def mlp(
     n_classes: int,
     n_tasks: int = 1,
     hidden: Sequence[int] = (512, 512),
-    init_width: float | None = None,
+    init_bound: float | None = None,
     **norm: Unpack[NormSettings],
 ) -> nn.Sequential:
     """The full-precision twin of :func:`bnn`: real weights without bias, ReLU, the same norms (paper, Fig. 2f).
 
-    `init_width` None starts weights as torch does, uniform on ±1/√fan_in, a number uniform on ± it. With norm="none" it
+    `init_bound` None starts weights as torch does, uniform on ±1/√fan_in, a number uniform on ± it. With norm="none" it
     is an ordinary network: layers with a bias, and no scale, which only sums of ±1 need.
     """
     widths, ordinary = [prod(input_shape), *hidden, n_classes], norm.get("norm") == "none"
 
     def linear(number: int, n_inputs: int, n_outputs: int) -> nn.Linear:
         layer = nn.Linear(n_inputs, n_outputs, bias=ordinary)
-        if init_width is not None:
-            nn.init.uniform_(layer.weight, -init_width, init_width)
+        if init_bound is not None:
+            nn.init.uniform_(layer.weight, -init_bound, init_bound)
         return layer
 
     network = _dense(linear, nn.ReLU, widths, n_tasks, norm)
@@ -138,7 +138,7 @@ def bcnn(
     channels: Sequence[int] = (12, 20, 30),
     kernel_size: int = 4,
     padding: int = 1,
-    init_width: float = 0.05,
+    init_bound: float = 0.05,
     activation: Activation = "sign",
     gate_threshold: float = 1.0,
     gate_window: Sequence[float] = (0.5, 1.5),
@@ -160,7 +160,7 @@ def bcnn(
                 f"convolution {i}; take at most {i - 1} channels, a smaller model.kernel_size or more model.padding"
             )
         network.add_module(
-            f"layer{i}", BinaryConv2d(n_inputs, n_outputs, kernel_size, padding=padding, init_width=init_width)
+            f"layer{i}", BinaryConv2d(n_inputs, n_outputs, kernel_size, padding=padding, init_bound=init_bound)
         )
         network.add_module(f"pool{i}", nn.AvgPool2d(2))
         network.add_module(f"norm{i}", norm_layer(n_outputs, n_inputs * kernel_size**2, n_tasks, **norm))
@@ -168,7 +168,7 @@ def bcnn(
         n_inputs = n_outputs
     fan_in, last = n_inputs * height * width, len(channels) + 1
     network.add_module("flatten", nn.Flatten())
-    network.add_module(f"layer{last}", BinaryLinear(fan_in, n_classes, init_width, integer_input=True))
+    network.add_module(f"layer{last}", BinaryLinear(fan_in, n_classes, init_bound, integer_input=True))
     network.add_module(f"norm{last}", norm_layer(n_classes, fan_in, n_tasks, **norm))
     return network
 
@@ -180,7 +180,7 @@ def vgg(
     channels: Sequence[int] = (128, 128, 256, 256, 512, 512),
     hidden: Sequence[int] = (2048, 2048),
     dropout: float = 0.5,
-    init_width: float | None = None,
+    init_bound: float | None = None,
     activation: Activation = "sign",
     gate_threshold: float = 1.0,
     gate_window: Sequence[float] = (0.5, 1.5),
@@ -190,7 +190,7 @@ def vgg(
 
     From (N, *input_shape) to (N, n_classes); the input itself stays real. Convolutions are padded by 1, but for the
     last; of an odd number, the last is pooled too. Every weight layer is followed by pooling, if it is its turn,
-    normalization and activation, as of :func:`bnn`, a hidden linear one by dropout as well. `init_width` None starts
+    normalization and activation, as of :func:`bnn`, a hidden linear one by dropout as well. `init_bound` None starts
     hidden weights normal with variance 2 / (fan_in + fan_out) (Glorot & Bengio 2010), a number uniform on ± it. Raises
     UserError where pooling leaves nothing of the image.
 
@@ -213,7 +213,7 @@ def vgg(
                 f"model.channels={list(channels)}: images of {input_shape[1]}x{input_shape[2]} pixels are used up at "
                 f"convolution {i}; take fewer channels"
             )
-        convolution = BinaryConv2d(n_inputs, n_outputs, 3, padding=0 if last else 1, init_width=init_width or 0.05)
+        convolution = BinaryConv2d(n_inputs, n_outputs, 3, padding=0 if last else 1, init_bound=init_bound or 0.05)
         network.add_module(f"layer{i}", convolution)
         if pooled:
             network.add_module(f"pool{i}", nn.MaxPool2d(2))
@@ -223,12 +223,12 @@ def vgg(
     network.add_module("flatten", nn.Flatten())
     widths, first = [n_inputs * height * width, *hidden, n_classes], len(channels) + 1
     for i, (fan_in, fan_out) in enumerate(pairwise(widths), start=first):
-        network.add_module(f"layer{i}", BinaryLinear(fan_in, fan_out, init_width or 0.05))
+        network.add_module(f"layer{i}", BinaryLinear(fan_in, fan_out, init_bound or 0.05))
         network.add_module(f"norm{i}", norm_layer(fan_out, fan_in, n_tasks, **norm))
         if i < first + len(hidden):
             network.add_module(f"act{i}", _activation(activation, gate_threshold, gate_window))
             network.add_module(f"dropout{i}", nn.Dropout(dropout))
-    if init_width is None:
+    if init_bound is None:
         for weight in hidden_weights(network).values():
             nn.init.xavier_normal_(weight)
     return network

@@ -1,6 +1,6 @@
-"""Mean and spread of a quantity over seeds, and how they are said.
+"""Groups the runs of a sweep into settings, and averages what they measured over seeds.
 
-Runs that belong together: what differs between them, which are alike but for the seed, and what to draw against.
+A setting is all runs that differ in the seed alone; its label names what tells it from the other settings.
 """
 
 import math
@@ -15,7 +15,7 @@ from metaplast.runs.index import Run, Value, natural_order
 
 
 class Spread(NamedTuple):
-    """A quantity over seeds, of any shape."""
+    """Mean and spread of a quantity, of any shape, over seeds."""
 
     mean: Tensor
     sd: Tensor
@@ -25,9 +25,9 @@ class Spread(NamedTuple):
 
 
 def over_seeds(values: Iterable[tuple[Any, Tensor]]) -> Spread:
-    """Mean and spread of what runs came to, given as (seed, quantity), all quantities of one shape.
+    """Mean and spread over seeds of pairs (seed, quantity), all quantities of one shape.
 
-    Runs of one seed are averaged first: they are no two draws. Without any run everything is NaN, a number.
+    Runs of the same seed are averaged first, since they are not independent. Without any run, mean and sd are NaN.
     """
     seeds: dict[Any, list[Tensor]] = {}
     for seed, value in values:
@@ -47,7 +47,7 @@ def numbers(value: Any) -> Tensor:
 
 
 def percent(spread: Spread) -> str:
-    """A fraction over seeds in percent: the mean, and ± its standard deviation where there is one; a dash for none.
+    """A fraction over seeds in percent: mean ± standard deviation, the mean alone for one seed, a dash for none.
 
     >>> one = torch.tensor(0.5)
     >>> percent(Spread(torch.tensor(0.8234), torch.tensor(0.0101), 3)), percent(Spread(one, torch.tensor(torch.nan), 1))
@@ -61,12 +61,12 @@ def percent(spread: Spread) -> str:
 
 
 NAMES = ("strategy.name", "scenario.name", "model.name")
-"""Choices whose name stands for the settings of their section that come with it, a strategy's for its m, too."""
+"""Choices whose name stands for the settings of their section that follow from it; that of a strategy also for m."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Runs that were asked for the same, but for the seed."""
+    """Runs that differ in the seed alone."""
 
     values: Mapping[str, Value]
     """What tells it from the other settings of the sweep, by dotted key."""
@@ -75,38 +75,47 @@ class Setting:
 
     @property
     def completed(self) -> list[Run]:
-        """The runs whose figures count."""
+        """The runs whose results count."""
         return [run for run in self.runs if run.completed]
 
     @property
     def seeds(self) -> str:
-        """How many seeds there are, and how many of them are done: 5, or 3 of 5."""
+        """The number of seeds, and how many of them are completed: 5, or 3 of 5."""
         done, asked = len({run.seed for run in self.completed}), len({run.seed for run in self.runs})
         return str(asked) if done == asked else f"{done} of {asked}"
 
     def over_seeds(self, key: str) -> Spread:
-        """Mean and spread of an entry of summary.json over the completed runs; None there becomes NaN here."""
+        """Mean and spread of an entry of summary.json over the completed runs; None becomes NaN."""
         return over_seeds((run.seed, numbers(run.summary.get(key))) for run in self.completed)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Runs, and the order in them."""
+    """Runs, grouped into settings."""
 
     runs: Sequence[Run]
     keys: Sequence[str]
-    """What differs between the runs, names first, then m; neither the seed nor what comes with a name."""
+    """The keys that differ between the runs, names first, then m; neither the seed nor what follows from a name."""
     settings: Sequence[Setting]
     axis: str | None
-    """The key to draw against: m, or else the first one of numbers; None if there is none."""
+    """The key on the horizontal axis: m, or else the first one with numbers; None if there is none."""
 
     def series(self) -> dict[str, list[Setting]]:
         """The settings of each line against `axis`, by what tells the lines apart ("" for a single one)."""
-        lines: dict[str, list[Setting]] = {}
+        return self.grouped_without(self.axis)
+
+    def grouped_without(self, key: str | None) -> dict[str, list[Setting]]:
+        """The settings by the label of what tells them apart besides `key`."""
+        groups: dict[str, list[Setting]] = {}
         for setting in self.settings:
-            rest = {key: value for key, value in setting.values.items() if key != self.axis}
-            lines.setdefault(label(rest, self.keys), []).append(setting)
-        return lines
+            rest = {name: value for name, value in setting.values.items() if name != key}
+            groups.setdefault(label(rest, self.keys), []).append(setting)
+        return groups
+
+    @property
+    def completed(self) -> list[Setting]:
+        """The settings that have a completed run."""
+        return [setting for setting in self.settings if setting.completed]
 
     def name(self, key: str) -> str:
         """A key as it is shown: its last part, where that is unmistakable."""
@@ -114,7 +123,7 @@ class Sweep:
 
 
 def make_sweep(runs: Sequence[Run]) -> Sweep:
-    """Find the order in `runs`; those that left no configuration belong to no setting."""
+    """Group `runs` into settings; those without a configuration belong to none."""
     known = [run for run in runs if run.settings]
     keys = varying([run.settings for run in known])
     shown = keys or [key for key in ("strategy.name", "m") if any(run.settings.get(key) is not None for run in known)]
@@ -129,9 +138,9 @@ def make_sweep(runs: Sequence[Run]) -> Sweep:
 
 
 def varying(settings: Sequence[Mapping[str, Value]]) -> list[str]:
-    """Return the keys whose value differs between runs, names first, then m, then the others as they come.
+    """The keys whose value differs between runs: names first, then m, then the others in their order.
 
-    The seed is none of them, nor is a setting of a strategy (m with it), scenario or model that follows from its name.
+    The seed is not among them, nor a setting of a strategy (or m), scenario or model that follows from its name.
 
     >>> varying([{"strategy.name": "ewc", "strategy.lambda": 5, "seed": 0, "epochs_per_task": 1},
     ...          {"strategy.name": "meta", "m": 1.35, "seed": 0, "epochs_per_task": 2}])
@@ -145,7 +154,7 @@ def varying(settings: Sequence[Mapping[str, Value]]) -> list[str]:
 
 
 def label(values: Mapping[str, Value], keys: Sequence[str]) -> str:
-    """Say settings in a line; those that a run does not have are left out.
+    """Settings in a line; those that a run does not have are left out.
 
     >>> label({"strategy.name": "meta", "m": 1.5, "strategy.ewc_lambda": None}, [])
     'meta · m = 1.5'
@@ -159,7 +168,7 @@ def label(values: Mapping[str, Value], keys: Sequence[str]) -> str:
 
 
 def short(key: str, keys: Sequence[str]) -> str:
-    """The last part of a dotted key, or all of it where another of `keys` ends alike; a name's key is what it names.
+    """The last part of a dotted key, or all of it where another of `keys` ends alike; of a name, its section.
 
     >>> short("model.hidden", []), short("strategy.name", []), short("a.lr", ["a.lr", "b.lr"])
     ('hidden', 'strategy', 'a.lr')
@@ -186,7 +195,7 @@ def text(value: Any) -> str:
 
 
 def is_number(value: Value) -> bool:
-    """Whether a value can stand on an axis; true and false cannot."""
+    """Whether a value is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -207,7 +216,7 @@ def _axis(keys: Sequence[str], settings: Sequence[Setting]) -> str | None:
 
 
 def _rank(value: Value) -> tuple[int, float, list[tuple[int, str]]]:
-    """Sort key: what is missing, then numbers, then words."""
+    """Sort key: missing values, then numbers, then words."""
     if value is None:
         return 0, 0.0, []
     return (1, float(value), []) if isinstance(value, int | float) else (2, 0.0, natural_order(value))

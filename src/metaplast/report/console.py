@@ -1,4 +1,4 @@
-"""What a run says on the terminal when it ends: the matrix, its four figures, the settings behind them, the folder."""
+"""The end of a run on the terminal: accuracy matrix, metrics, protocol, and the run directory."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -9,26 +9,29 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from metaplast.report.protocol import conditions, heading, scores
+from metaplast.report.protocol import METRIC_LABELS, metric_text, protocol, run_title
+from metaplast.runs.paths import ACCURACY_MATRIX
 
 Cell = float | None
 """An accuracy, a fraction; None or NaN where it was not measured."""
 
-HEAT = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
-"""The colours of the figure's map (viridis) at 0, 25, 50, 75 and 100 %, as red, green, blue of 255."""
+VIRIDIS = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+"""The colors of the pictures' map at 0, 25, 50, 75 and 100 %, as red, green, blue of 255."""
 
 LABEL_WIDTH = 10  # "after task"
 CELL_WIDTH = 6  # " 100.0"
 PARTS_A_ROW = 10
 """Of a stream, how many parts stand beside each other."""
+MAX_ROWS = 30
+"""The most tasks that have a row; of more, so many that are evenly spaced."""
 ASCII = str.maketrans("·–−↑↓", "|--^v")
 """Letter for letter, since styles are kept by position."""
 
 
 def print_summary(summary: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print the end of a run: accuracy matrix, four figures, settings, time and run directory.
+    """Print the end of a run: accuracy matrix, four metrics, protocol, time and run directory.
 
-    The matrix is coloured on a terminal, and plain text elsewhere or under NO_COLOR; where it is wider than the
+    The matrix is colored on a terminal, and plain text elsewhere or under NO_COLOR; where it is wider than the
     terminal, each task has a row instead: its accuracy when learned and at the end. The one column of a stream, whose
     parts share a test, is broken into rows of ten.
 
@@ -41,14 +44,14 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     fits = LABEL_WIDTH + CELL_WIDTH * len(R) <= console.width
     table = _stream if len(R[0]) == 1 < len(R) else _matrix if fits else _tasks
     for line in [
-        Text(heading(summary), "bold"),
+        Text(run_title(summary), "bold"),
         Text(),
         *table(R),
         Text(),
-        _scores(summary),
+        _metrics(summary),
         Text("↑ more is better, ↓ less is better; forgetting, BWT and FWT in points", "dim"),
         Text(),
-        *_settings(summary),
+        *_protocol(summary),
         Text(f"run directory: {summary['run_dir']}"),
     ]:
         if console.options.ascii_only:
@@ -57,11 +60,11 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
 
 
 def heat(fraction: float) -> Style:
-    """Background in the colour of the figure's map at this accuracy, and black or white, whichever is read on it."""
-    place = min(max(fraction, 0.0), 1.0) * (len(HEAT) - 1)
-    below = min(int(place), len(HEAT) - 2)
+    """The color of this accuracy in the pictures as background, and black or white, whichever is read on it."""
+    place = min(max(fraction, 0.0), 1.0) * (len(VIRIDIS) - 1)
+    below = min(int(place), len(VIRIDIS) - 2)
     share = place - below
-    red, green, blue = ((1 - share) * a + share * b for a, b in zip(HEAT[below], HEAT[below + 1], strict=True))
+    red, green, blue = ((1 - share) * a + share * b for a, b in zip(VIRIDIS[below], VIRIDIS[below + 1], strict=True))
     return Style(color="black" if fraction > 0.55 else "white", bgcolor=Color.from_rgb(red, green, blue))
 
 
@@ -84,9 +87,10 @@ def _stream(R: list[list[Cell]]) -> Iterator[Text]:
 def _tasks(R: list[list[Cell]]) -> Iterator[Text]:
     yield Text("test accuracy, %: of each task when it was learned and at the end", "dim")
     yield Text("  task  learned  at the end", "dim")
-    for j, at_the_end in enumerate(R[-1]):
-        yield Text.assemble((f"{j:>6}", "dim"), "   ", _cell(R[j][j]), "      ", _cell(at_the_end))
-    yield Text("The whole matrix is wider than this terminal; accuracy_matrix.csv holds it.", "dim")
+    n_tasks, rows = len(R), min(len(R), MAX_ROWS)
+    for j in [round(row * (n_tasks - 1) / max(1, rows - 1)) for row in range(rows)]:
+        yield Text.assemble((f"{j:>6}", "dim"), "   ", _cell(R[j][j]), "      ", _cell(R[-1][j]))
+    yield Text(f"The whole matrix is wider than this terminal; {ACCURACY_MATRIX} holds it.", "dim")
 
 
 def _cell(value: Cell) -> Text:
@@ -95,30 +99,26 @@ def _cell(value: Cell) -> Text:
     return Text(f"{100 * value:{CELL_WIDTH - 1}.1f} ", heat(value))
 
 
-def _scores(summary: Mapping[str, Any]) -> Text:
+def _metrics(summary: Mapping[str, Any]) -> Text:
     parts = [
-        Text.assemble(f"{score.short_name} ", (score.value, "bold"), f" {score.better}") for score in scores(summary)
+        Text.assemble(f"{label.short_name} ", (metric_text(key, summary[key]), "bold"), f" {label.better}")
+        for key, label in METRIC_LABELS.items()
     ]
     return Text("   ").join(parts)
 
 
-def _settings(summary: Mapping[str, Any]) -> Iterator[Text]:
-    told = conditions(summary)
-    yield Text(f"norm {told.normalization} · optimizer {told.optimizer}")
-    boundary, label = (_yes(summary[key]) for key in ("task_boundary_used", "task_label_used"))
-    yield Text(f"task boundary used in training: {boundary} · task label used in testing: {label}")
-    if summary.get("test_on") == "validation":
-        yield Text(f"tested on {told.tested_on}, not on the test data")
+def _protocol(summary: Mapping[str, Any]) -> Iterator[Text]:
+    first, second, tested_on = protocol(summary).lines
+    yield Text(first)
+    yield Text(second)
+    if summary.get("eval_split") == "validation":
+        yield Text(f"{tested_on}, not on the test data")
     seconds, speed = summary["train_seconds"], summary["samples_per_second"]
     yield Text(f"{summary['status']}: trained for {_duration(seconds)} at {speed:,.0f} samples a second")
 
 
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
-
-
 def _duration(seconds: float) -> str:
-    """Read seconds as a person would say them.
+    """Seconds in words.
 
     >>> [_duration(seconds) for seconds in (4.21, 221, 7500)]
     ['4.2 s', '3 min 41 s', '2 h 05 min']

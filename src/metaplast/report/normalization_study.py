@@ -1,17 +1,16 @@
-"""The study of normalization: what each arm keeps and learns, and what was measured inside it.
+"""The study of normalization: retention and plasticity of each arm, and what its diagnostics measured.
 
-An arm is what a run's settings say of γ, the kind of normalization, its state and Adam's reset, against the published
-code's present settings. Training with batch normalization never reads the statistics of tests, so that a run with
-`diagnostics=true` counts twice, once for batch and once for population statistics.
+An arm is how a run differs from the published code in γ, the kind of normalization, its state and the reset of Adam.
+Training with batch normalization does not depend on the statistics used in tests, so that a run with `diagnostics=true`
+counts twice: with batch statistics and with population statistics.
 """
 
-import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from metaplast.errors import UserError
@@ -20,7 +19,8 @@ from metaplast.metrics.continual import last_plasticity, plasticity, retention
 from metaplast.report.aggregate import numbers, over_seeds, percent, varying
 from metaplast.report.protocol import m_text
 from metaplast.runs.index import Run, natural_order
-from metaplast.runs.tables import read_matrix_csv, read_metrics
+from metaplast.runs.paths import DIAGNOSTICS, METRICS, alternate_matrix
+from metaplast.runs.tables import read_matrix_csv, read_metrics, to_csv
 
 REFERENCE = "reference"
 CHANGES = {
@@ -31,21 +31,32 @@ CHANGES = {
     ("norm", "layer"): "layer norm",
     ("norm", "none"): "no normalization",
 }
-"""Settings of a summary that differ from the published code's, and how they are called."""
+"""Settings of a summary that differ from the published code, and their names."""
 
-FIGURES = {
+STUDY_METRICS = {
     "average_accuracy": average_accuracy,
     "retention": retention,
     "plasticity": plasticity,
     "last_plasticity": last_plasticity,
 }
-"""Figures of the accuracy matrix, fractions."""
+"""Metrics of the accuracy matrix, fractions."""
 
-SAID = ("arm", "model.test_statistics", "measure_every")
-"""Keys in which runs of one setting may differ: the first two are said otherwise, and the last changes no result."""
+QUANTITIES = {
+    "ste_pass_fraction": "window",
+    "hidden_mean": "mean W^h",
+    "growth": "growth",
+    "f_meta_mean": "kept",
+    "logits_std": "logits",
+    "first_steps": "first steps",
+    "flips": "flips",
+}
+"""What `inside` measures, by layer, and the heads of the columns."""
+
+MAY_DIFFER = ("arm", "model.test_statistics", "eval_every_n_epochs")
+"""Keys in which runs of one setting may differ: the first two name the arm, and the last changes no result."""
 
 
-class Setting(NamedTuple):
+class StudySetting(NamedTuple):
     """What runs have in common that differ in the seed alone."""
 
     widths: str
@@ -58,12 +69,12 @@ class Setting(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A setting and what its runs came to."""
+    """A setting and what its runs measured."""
 
-    setting: Setting
+    setting: StudySetting
     seeds: int
-    figures: Mapping[str, Any]
-    """A `Spread` over seeds for each of `FIGURES`."""
+    metrics: Mapping[str, Any]
+    """A `Spread` over seeds for each of `STUDY_METRICS`."""
     inside: Mapping[str, float]
     """Mean over runs of what `inside` gives."""
 
@@ -87,7 +98,7 @@ def study(runs: Sequence[Run]) -> list[Measured]:
 
     Raises UserError where runs of one setting differ in something else, such as the scenario or the learning rate.
     """
-    found: dict[Setting, list[tuple[Run, Tensor, dict[str, float]]]] = {}
+    found: dict[StudySetting, list[tuple[Run, Tensor, dict[str, float]]]] = {}
     for run in runs:
         if run.completed and len(run.summary["accuracy_matrix"]) > 1:
             within = inside(run.path)
@@ -99,19 +110,19 @@ def study(runs: Sequence[Run]) -> list[Measured]:
 
 
 def inside(run_dir: Path) -> dict[str, float]:
-    """What a run's diagnostics and metrics come to; empty where they were not asked for.
+    """Averages of a run's diagnostics and metrics; empty for a run without `diagnostics=true`.
 
     ACT and LAYER as in :class:`metaplast.training.callbacks.diagnostics.Diagnostics`:
 
-    - `window/ACT`, `logits_std`: means over all epochs.
-    - `hidden_mean/LAYER`, `hidden_max/LAYER`, `kept/LAYER`: at the end.
+    - `ste_pass_fraction/ACT`, `logits_std`: means over all epochs.
+    - `hidden_mean/LAYER`, `hidden_max/LAYER`, `f_meta_mean/LAYER`: at the end.
     - `growth/LAYER`: mean |W^h| at the end over that after the first task.
     - `first_steps/LAYER`: the mean first step of a task over the mean last step of the task before; mean over tasks.
     - `flips/LAYER`: share of binary weights that changed sign from row to row of metrics.csv; mean over later tasks.
     """
-    if not (run_dir / "diagnostics.csv").is_file():
+    if not (run_dir / DIAGNOSTICS).is_file():
         return {}
-    rows = read_metrics(run_dir / "diagnostics.csv")
+    rows = read_metrics(run_dir / DIAGNOSTICS)
     if not rows:
         return {}
     ends = [
@@ -121,9 +132,9 @@ def inside(run_dir: Path) -> dict[str, float]:
     values: dict[str, float] = {}
     for column in rows[0]:
         quantity, _, name = column.partition("/")
-        if quantity in ("window", "logits_std"):
+        if quantity in ("ste_pass_fraction", "logits_std"):
             values[column] = _mean(row[column] for row in rows)
-        elif quantity in ("hidden_mean", "hidden_max", "kept"):
+        elif quantity in ("hidden_mean", "hidden_max", "f_meta_mean"):
             values[column] = ends[-1][column]
         if quantity == "hidden_mean":
             values[f"growth/{name}"] = _ratio(ends[-1][column], ends[0][column])
@@ -131,40 +142,37 @@ def inside(run_dir: Path) -> dict[str, float]:
             values[column] = _mean(
                 _ratio(start[column], end[f"last_steps/{name}"]) for end, start in zip(ends, starts[1:], strict=False)
             )
-    later = [row for row in read_metrics(run_dir / "metrics.csv") if row["task"] > 0]
+    later = [row for row in read_metrics(run_dir / METRICS) if row["task"] > 0]
     for column in later[0] if later else ():
         if column.startswith("flips/"):
             values[column] = _mean(row[column] for row in later)
     return values
 
 
-def to_csv(measured: Sequence[Measured]) -> str:
-    """Every number as a table: a row a setting; figures as mean and standard deviation over seeds; unknown is empty."""
+def study_csv(measured: Sequence[Measured]) -> str:
+    """Every number as CSV: a row for each setting, metrics as mean and standard deviation over seeds."""
     columns = list(dict.fromkeys(key for row in measured for key in row.inside))
-    figures = [f"{name}{part}" for name in FIGURES for part in ("", "_sd")]
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow([*Setting._fields, "seeds", *figures, *columns])
+    metrics = [f"{name}{part}" for name in STUDY_METRICS for part in ("", "_sd")]
+    rows: list[list[Any]] = [[*StudySetting._fields, "seeds", *metrics, *columns]]
     for row in measured:
-        spreads = [float(value) for name in FIGURES for value in (row.figures[name].mean, row.figures[name].sd)]
+        spreads = [float(value) for name in STUDY_METRICS for value in (row.metrics[name].mean, row.metrics[name].sd)]
         values = [*spreads, *(row.inside.get(column, math.nan) for column in columns)]
-        writer.writerow([*row.setting, row.seeds, *("" if math.isnan(value) else repr(value) for value in values)])
-    return content.getvalue()
+        rows.append([*row.setting, row.seeds, *values])
+    return to_csv(rows)
 
 
 def to_markdown(measured: Sequence[Measured]) -> str:
-    """The table as Markdown, and below it what changed with each arm, to be read and commented."""
+    """The table as Markdown, and below it how each arm differs from the reference."""
     head = [
-        *("widths", "m", "tasks × epochs", "arm", "test statistics", "seeds", "average, %", "retention, %"),
-        *("fresh, %", "fresh on the last, %", "window", "mean W^h", "growth", "kept", "logits", "first steps", "flips"),
+        *("widths", "m", "tasks × epochs", "arm", "test statistics", "seeds", "average, %", "retention, %", "fresh, %"),
+        *("fresh on the last, %", *QUANTITIES.values()),
     ]
     lines = [_line(head), _line(["---"] * len(head))]
     for row in measured:
         setting = row.setting
         cells = [setting.widths, setting.m, f"{setting.n_tasks} × {setting.epochs_per_task}", setting.arm]
-        cells += [setting.statistics, str(row.seeds), *(percent(row.figures[name]) for name in FIGURES)]
-        cells += [_layers(row, name) for name in ("window", "hidden_mean", "growth", "kept")]
-        lines.append(_line([*cells, *(_layers(row, name) for name in ("logits_std", "first_steps", "flips"))]))
+        cells += [setting.statistics, str(row.seeds), *(percent(row.metrics[name]) for name in STUDY_METRICS)]
+        lines.append(_line([*cells, *(_layers(row, name) for name in QUANTITIES)]))
     return "\n".join(
         ["# The study of normalization", "", *lines, "", LEGEND, "", "## Findings", "", *_findings(measured)]
     )
@@ -179,10 +187,10 @@ deviation."""
 
 
 def _findings(measured: Sequence[Measured]) -> Iterable[str]:
-    """Each arm against the reference at the same sizes, m and statistics, for somebody to say why."""
+    """Each arm against the reference at the same sizes, m and statistics, with room for an explanation."""
     base = {row.setting._replace(arm=""): row for row in measured if row.setting.arm == REFERENCE}
     if not base:
-        yield "None of the runs has the reference's settings (arm=reference), so there is nothing to compare with."
+        yield "None of the runs has the reference's settings (ablation=reference), so there is nothing to compare with."
         return
     for name in dict.fromkeys(row.setting.arm for row in measured if row.setting.arm != REFERENCE):
         yield from (f"### {name}", "")
@@ -193,27 +201,19 @@ def _findings(measured: Sequence[Measured]) -> Iterable[str]:
         yield from ("", "Why: …", "")
 
 
-def _where(setting: Setting) -> str:
+def _where(setting: StudySetting) -> str:
     return f"{setting.widths}, m {setting.m}, {setting.statistics}"
 
 
 def _difference(before: Measured, after: Measured) -> str:
     words = {"average_accuracy": "average", "retention": "retention", "plasticity": "fresh"}
     points = [
-        f"{word} {100 * float(after.figures[name].mean - before.figures[name].mean):+.1f}".replace("-", "−")
+        f"{word} {100 * float(after.metrics[name].mean - before.metrics[name].mean):+.1f}".replace("-", "−")
         for name, word in words.items()
     ]
-    names = {
-        "window": "window",
-        "hidden_mean": "W^h",
-        "kept": "kept",
-        "logits_std": "logits",
-        "first_steps": "first steps",
-        "flips": "flips",
-    }
     seen = [
         f"{word} {_layers(before, name)} → {_layers(after, name)}"
-        for name, word in names.items()
+        for name, word in QUANTITIES.items()
         if before.layers(name) and after.layers(name)
     ]
     return "; ".join([", ".join(points) + " points", *seen])
@@ -227,9 +227,9 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _setting(summary: Mapping[str, Any], statistics: str) -> Setting:
+def _setting(summary: Mapping[str, Any], statistics: str) -> StudySetting:
     m = summary["m"]
-    return Setting(
+    return StudySetting(
         widths="-".join(map(str, summary.get("widths") or [])),
         m="0" if m is None else m_text(m),
         n_tasks=len(summary["accuracy_matrix"]),
@@ -240,20 +240,20 @@ def _setting(summary: Mapping[str, Any], statistics: str) -> Setting:
 
 
 def _matrices(run: Run) -> dict[str, Tensor]:
-    """R of a run by the statistics of its tests: its own, and the other ones if they were measured as well."""
+    """R of a run by the statistics of its tests: its own, and the alternate ones if they were measured."""
     matrices = {run.summary.get("test_statistics") or "–": numbers(run.summary["accuracy_matrix"])}
     for statistics in ("batch", "population"):
-        path = run.path / f"accuracy_matrix_{statistics}.csv"
+        path = run.path / alternate_matrix(statistics)
         if path.is_file():
-            matrices[statistics] = read_matrix_csv(path)
+            matrices[statistics] = torch.from_numpy(read_matrix_csv(path))
     return matrices
 
 
 def _check_alike(runs: Sequence[Run]) -> None:
-    """Refuse runs that would be averaged though they were asked for something else than another seed."""
+    """Refuse to average runs that differ in more than the seed."""
     for key in varying([run.settings for run in runs]):
         values = {run.settings[key]: run for run in runs if key in run.settings}  # an older run may lack a key
-        if key not in SAID and len(values) > 1:
+        if key not in MAY_DIFFER and len(values) > 1:
             first, second = list(values.items())[:2]
             raise UserError(
                 f"{key}: is {first[0]} in {first[1].path} and {second[0]} in {second[1].path}, which are alike in "
@@ -261,15 +261,15 @@ def _check_alike(runs: Sequence[Run]) -> None:
             )
 
 
-def _over_seeds(setting: Setting, runs: Sequence[tuple[Run, Tensor, dict[str, float]]]) -> Measured:
+def _over_seeds(setting: StudySetting, runs: Sequence[tuple[Run, Tensor, dict[str, float]]]) -> Measured:
     seeds = [(run.seed, R) for run, R, _ in runs]
-    figures = {name: over_seeds((seed, numbers(figure(R))) for seed, R in seeds) for name, figure in FIGURES.items()}
+    metrics = {name: over_seeds((seed, numbers(f(R))) for seed, R in seeds) for name, f in STUDY_METRICS.items()}
     columns = dict.fromkeys(key for _, _, within in runs for key in within)
     means = {key: _mean(within[key] for _, _, within in runs if key in within) for key in columns}
-    return Measured(setting, figures["average_accuracy"].n, figures, means)
+    return Measured(setting, metrics["average_accuracy"].n, metrics, means)
 
 
-def _order(setting: Setting) -> Any:
+def _order(setting: StudySetting) -> Any:
     changes = 0 if setting.arm == REFERENCE else 1 + setting.arm.count(" + ")
     size = natural_order(setting.widths), natural_order(setting.m), setting.n_tasks, setting.epochs_per_task
     return *size, changes, setting.arm, setting.statistics

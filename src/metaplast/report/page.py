@@ -1,9 +1,7 @@
-"""A figure as SVG that stands in an HTML page: text in the page's font, colours for light and for dark paper.
+"""The page of a sweep: one HTML file with its pictures, settings and runs, which needs no network and no other file.
 
-The page of a sweep: one HTML file with its figures, settings and runs, that needs no network and no other file.
-
-`templates/sweep.html` lays it out, and takes in `sweep.css` and `sweep.js` beside it. Links lead to the files of the
-runs, by their place seen from the page.
+`templates/page.html` lays it out, and includes `page.css` and `page.js` beside it. Links are relative to the page. Each
+picture is drawn as SVG, with its text in the page's font and its colors readable on light and on dark paper.
 """
 
 import colorsys
@@ -29,17 +27,18 @@ from metaplast.report.aggregate import Setting, Sweep, percent, text
 from metaplast.report.console import heat
 from metaplast.report.figures.sweep import (
     CURVES_SIZE,
-    SCORE_AXES,
-    draw_score,
+    DRAWN_METRICS,
+    draw_metric,
     draw_setting_curves,
     draw_setting_matrix,
     matrix_size,
-    score_height,
+    metric_height,
     shown,
 )
-from metaplast.report.protocol import common, conditions, scores
-from metaplast.report.tables import SCORES, best, seconds
+from metaplast.report.protocol import METRIC_LABELS, common_protocol, metric_text, protocol
+from metaplast.report.tables import best, seconds
 from metaplast.runs.index import Run
+from metaplast.runs.paths import ACCURACY_CURVES_PNG, ACCURACY_MATRIX, ACCURACY_MATRIX_PNG, CONFIG, METRICS, SUMMARY
 
 INK = "#222222"
 STYLE: Any = {  # matplotlib types its settings by the name of each
@@ -49,8 +48,8 @@ STYLE: Any = {  # matplotlib types its settings by the name of each
     "savefig.facecolor": "none",
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
 }
-"""No paper of its own; ink that can be told from the black and white on a heat map, which stay as they are."""
-COLOUR = re.compile(r"(?<=: )#[0-9a-f]{6}\b")
+"""No background; text in another color than the black and white on a heat map, which stay as they are."""
+COLOR = re.compile(r"(?<=: )#[0-9a-f]{6}\b")
 LONG_NUMBER = re.compile(r"(?<=\d\.\d{3})\d+")
 
 
@@ -73,25 +72,25 @@ def inline_svg(name: str, about: str, size: tuple[float, float], draw: Callable[
     svg = re.sub(r"<(metadata|style)\b.*?</\1>|font-family: [^;\"]*; ?", "", svg, flags=re.DOTALL)  # the page's hold
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = re.sub(r"(url\(|href=\")#", rf"\1#{name}-", svg)
-    svg = COLOUR.sub(lambda match: for_both_papers(match[0]), LONG_NUMBER.sub("", svg))
+    svg = COLOR.sub(lambda match: light_and_dark(match[0]), LONG_NUMBER.sub("", svg))
     return Markup(f'<svg role="img" aria-label="{escape(about)}" {svg.removeprefix("<svg ").strip()}')
 
 
-def for_both_papers(colour: str) -> str:
-    """Return a colour that is the given one on light paper, and one as easily seen on dark paper.
+def light_and_dark(color: str) -> str:
+    """Return a color that is the given one on light paper, and one as easily seen on dark paper.
 
-    Greys change sides, so that faint stays faint; other colours are lightened where they are dark. White and black,
-    which stand on coloured cells, stay.
+    Grays change sides, so that faint stays faint; other colors are lightened where they are dark. White and black,
+    which stand on colored cells, stay.
 
-    >>> for_both_papers("#e6e6e6"), for_both_papers("#0d0887"), for_both_papers("#ffffff")
+    >>> light_and_dark("#e6e6e6"), light_and_dark("#0d0887"), light_and_dark("#ffffff")
     ('light-dark(#e6e6e6,#333333)', 'light-dark(#0d0887,#908bf8)', '#ffffff')
     """
-    if colour in ("#ffffff", "#000000"):
-        return colour
-    hue, lightness, saturation = colorsys.rgb_to_hls(*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)))
+    if color in ("#ffffff", "#000000"):
+        return color
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)))
     on_dark = 0.92 - 0.8 * lightness if saturation < 0.05 else max(lightness, 0.9 - 0.5 * lightness)
     rgb = colorsys.hls_to_rgb(hue, on_dark, saturation)
-    return f"light-dark({colour},#{''.join(f'{round(255 * part):02x}' for part in rgb)})"
+    return f"light-dark({color},#{''.join(f'{round(255 * part):02x}' for part in rgb)})"
 
 
 FACTS = {
@@ -104,17 +103,13 @@ FACTS = {
     "epochs_per_task": "epochs a task",
     "batch_size": "batch size",
 }
-"""Entries of summary.json that stand at the head of the page where all runs agree, and what they are called there."""
-FILES = (
-    "accuracy_curves.png",
-    "accuracy_matrix.png",
-    "accuracy_matrix.csv",
-    "metrics.csv",
-    "config.yaml",
-    "summary.json",
-)
+"""Entries of summary.json that stand at the head of the page where all runs agree, and their names there."""
+PROTOCOL = ("normalization", "optimizer", "task boundary in training", "task label in testing", "tested on")
+"""The parts of a `Protocol` as the page names them."""
+FILES = (ACCURACY_CURVES_PNG, ACCURACY_MATRIX_PNG, ACCURACY_MATRIX, METRICS, CONFIG, SUMMARY)
 """Files of a run that the page links to."""
-UNMEASURED = dict.fromkeys(SCORES)
+MAX_MATRIX = 30
+"""The most tasks of a run whose matrix stands on the page; accuracy_matrix.csv holds it in any case."""
 
 
 def write_page(target: Path, sweep: Sweep, title: str) -> None:
@@ -126,12 +121,12 @@ def write_page(target: Path, sweep: Sweep, title: str) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("sweep.html").render(page_content(target.parent, sweep, title))
+    page = environment.get_template("page.html").render(page_content(target.parent, sweep, title))
     write_text(target, page)
 
 
 def page_content(folder: Path, sweep: Sweep, title: str) -> dict[str, Any]:
-    """What the template is filled with, for a page that lies in `folder`."""
+    """The variables of the template, for a page in `folder`."""
     anchors = {id(run): f"run-{index}" for index, run in enumerate(sweep.runs)}
     drawn = shown(sweep)
     statuses = [run.status for run in sweep.runs]
@@ -142,18 +137,18 @@ def page_content(folder: Path, sweep: Sweep, title: str) -> dict[str, Any]:
         "facts": dict(_facts(sweep)),
         "differing": _differing(sweep),
         "axis": None if sweep.axis is None else sweep.name(sweep.axis),
-        "figures": list(_figures(sweep)) if drawn else [],
+        "plots": list(_plots(sweep)) if drawn else [],
         "settings": [_setting(index, setting, anchors) for index, setting in enumerate(drawn)],
-        "left_out": sum(bool(setting.completed) for setting in sweep.settings) - len(drawn),
+        "left_out": len(sweep.completed) - len(drawn),
         "table": _table(sweep),
         "keys": [sweep.name(key) for key in sweep.keys],
-        "scores": {head.removesuffix(", %"): better for head, better in SCORES.values()},
+        "metrics": {label.short_name: label.better for label in METRIC_LABELS.values()},
         "runs": [_run(run, sweep, folder, anchors[id(run)]) for run in sweep.runs],
     }
 
 
 def _facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
-    """What all runs have in common, so that it need not stand in the table of runs."""
+    """What all runs have in common."""
     told = [run.summary for run in sweep.runs if "strategy" in run.summary]
     for key, name in FACTS.items():
         values = {text(summary.get(key)) for summary in told}
@@ -161,40 +156,28 @@ def _facts(sweep: Sweep) -> Iterator[tuple[str, str]]:
             yield name, value
     measured = [run.summary for run in sweep.runs if run.completed]
     if measured:
-        alike = common(measured)
-        yield "normalization", alike.normalization
-        yield "optimizer", alike.optimizer
-        yield "task boundary used in training", alike.boundary
-        yield "task label used in testing", alike.label
-        yield "tested on", alike.tested_on
+        yield from zip(PROTOCOL, common_protocol(measured), strict=True)
 
 
 def _differing(sweep: Sweep) -> list[str]:
-    """The conditions that are not those of every completed run: such runs are no like for like."""
-    each = {conditions(run.summary) for run in sweep.runs if run.completed}
-    names = (
-        "normalization",
-        "whether the optimizer is kept",
-        "use of the task boundary in training",
-        "use of the task label in testing",
-        "the data that they were tested on",
-    )
-    return [name for name, values in zip(names, zip(*each, strict=True), strict=False) if len(set(values)) > 1]
+    """The parts of the protocol in which completed runs differ, so that their results are not comparable."""
+    each = {protocol(run.summary) for run in sweep.runs if run.completed}
+    return [name for name, values in zip(PROTOCOL, zip(*each, strict=True), strict=False) if len(set(values)) > 1]
 
 
-def _figures(sweep: Sweep) -> Iterator[dict[str, Any]]:
+def _plots(sweep: Sweep) -> Iterator[dict[str, Any]]:
     against = "by setting" if sweep.axis is None else f"against {sweep.name(sweep.axis)}"
-    for key, words in SCORE_AXES.items():
+    for key, words in DRAWN_METRICS.items():
         title = f"{words.partition(',')[0]} {against}".capitalize()
-        size = 4.8, score_height(sweep)
-        yield {"title": title, "svg": inline_svg(key, title, size, partial(draw_score, sweep=sweep, key=key))}
+        size = 4.8, metric_height(sweep)
+        yield {"title": title, "svg": inline_svg(key, title, size, partial(draw_metric, sweep=sweep, key=key))}
 
 
 def _table(sweep: Sweep) -> dict[str, Any]:
-    """The table of settings: each cell as shown, and what it is sorted by."""
+    """The table of settings: each cell as its text and the value that it is sorted by."""
     rows = []
     for setting in sweep.settings:
-        spreads = [setting.over_seeds(key) for key in SCORES]
+        spreads = [setting.over_seeds(key) for key in METRIC_LABELS]
         rows.append(
             [
                 *((text(value), _plain(value)) for value in setting.values.values()),
@@ -205,14 +188,14 @@ def _table(sweep: Sweep) -> dict[str, Any]:
         )
     return {
         "keys": [sweep.name(key) for key in (sweep.settings[0].values if sweep.settings else ())],
-        "scores": [f"{head} {better}" for head, better in SCORES.values()],
+        "metrics": [f"{label.head} {label.better}" for label in METRIC_LABELS.values()],
         "rows": rows,
         "best": best(sweep),
     }
 
 
 def _plain(value: Any) -> Any:
-    """A value to sort by: nothing where there is none."""
+    """A value to sort by; empty where there is none."""
     return "" if value is None or value != value else value
 
 
@@ -227,9 +210,8 @@ def _setting(index: int, setting: Setting, anchors: Mapping[int, str]) -> dict[s
     return {
         "label": setting.label,
         "seeds": setting.seeds,
-        "scores": [(head.removesuffix(", %"), percent(setting.over_seeds(key))) for key, (head, _) in SCORES.items()],
-        "seconds": seconds(setting),
-        "conditions": common(run.summary for run in setting.completed),
+        "metrics": [(label.short_name, percent(setting.over_seeds(key))) for key, label in METRIC_LABELS.items()],
+        "protocol": " · ".join(common_protocol(run.summary for run in setting.completed).lines),
         "runs": [(text(run.seed), anchors[id(run)], run.status) for run in setting.runs],
         "curves": curves,
         "matrix": matrix,
@@ -237,7 +219,7 @@ def _setting(index: int, setting: Setting, anchors: Mapping[int, str]) -> dict[s
 
 
 def _run(run: Run, sweep: Sweep, folder: Path, anchor: str) -> dict[str, Any]:
-    place = os.path.relpath(run.path, folder)
+    place, R = os.path.relpath(run.path, folder), run.summary.get("accuracy_matrix") or []
     alone = {**{key: run.settings.get(key) for key in sweep.keys}, "seed": run.seed}
     values = {sweep.name(key): value for key, value in alone.items()}
     return {
@@ -246,11 +228,11 @@ def _run(run: Run, sweep: Sweep, folder: Path, anchor: str) -> dict[str, Any]:
         "status": run.status,
         "error": run.error,
         "values": [(name, text(value), _plain(value)) for name, value in values.items()],
-        "scores": [
-            (score.short_name, score.value.removesuffix(" %"), _plain(run.summary.get(key)))
-            for key, score in zip(SCORES, scores(UNMEASURED | dict(run.summary)), strict=True)
+        "metrics": [
+            (label.short_name, metric_text(key, value := run.summary.get(key)).removesuffix(" %"), _plain(value))
+            for key, label in METRIC_LABELS.items()
         ],
-        "conditions": conditions(run.summary),
+        "protocol": protocol(run.summary),
         "seconds": run.summary.get("train_seconds", ""),
         "tokens": " ".join(_tokens(run, place, values)).lower(),
         "overrides": None if run.overrides is None else shlex.join(run.overrides),
@@ -258,16 +240,16 @@ def _run(run: Run, sweep: Sweep, folder: Path, anchor: str) -> dict[str, Any]:
             f"{key.removesuffix('.name')}={value}" for key, value in alone.items() if value is not None
         ),
         "config": run.config,
-        "matrix": [[_cell(value) for value in row] for row in run.summary.get("accuracy_matrix") or []],
+        "matrix": [[_cell(value) for value in row] for row in R] if len(R) <= MAX_MATRIX else [],
         "versions": run.summary.get("versions") or {},
         "files": [(name, quote(f"{place}/{name}")) for name in FILES if (run.path / name).exists()],
     }
 
 
 def _tokens(run: Run, place: str, values: Mapping[str, Any]) -> Iterator[str]:
-    """The words that the filter of the page finds a run by; those of the form name=value it takes as a whole."""
+    """The words by which the filter of the page finds a run; those of the form name=value have to match as a whole."""
     yield place
-    told = conditions(run.summary)
+    told = protocol(run.summary)
     named = {
         **values,
         "status": run.status,
@@ -275,7 +257,7 @@ def _tokens(run: Run, place: str, values: Mapping[str, Any]) -> Iterator[str]:
         "optimizer": told.optimizer,
         "boundary": told.boundary,
         "label": told.label,
-        "test_on": run.summary.get("test_on"),
+        "eval_split": run.summary.get("eval_split"),
     }
     for name, value in named.items():
         yield f"{name}={text(value)}".replace(" ", "")
@@ -284,7 +266,7 @@ def _tokens(run: Run, place: str, values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _cell(value: float | None) -> tuple[str, str, str]:
-    """An accuracy in percent, and the colours of its cell's paper and ink."""
+    """An accuracy in percent, and the background and text color of its cell."""
     if value is None:
         return "–", "transparent", "inherit"
     style = heat(value)

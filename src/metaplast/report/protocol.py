@@ -1,10 +1,7 @@
-"""What a run was and what came out, in the words that every table and figure of it uses.
+"""How every table and picture describes a run: its title, its metrics, and the protocol that it was measured by.
 
-A `summary` is what summary.json holds; DESIGN.md lists its keys.
-
-What has to be said with every result, or it cannot be compared: normalization, optimizer, what was told, test.
-
-What a run is called in W&B: words from which a person knows it among a thousand, and finds its sweep.
+A `summary` is what summary.json holds. The protocol has to stand beside a result, or results cannot be compared:
+normalization, optimizer, and what training and testing were told. The names of a run in W&B are made here too.
 """
 
 import math
@@ -15,24 +12,51 @@ from typing import Any, NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 
 
-class Score(NamedTuple):
-    """One of the four figures of an accuracy matrix, ready to be shown."""
+class MetricLabel(NamedTuple):
+    """How one of the four metrics of an accuracy matrix is shown."""
 
     name: str
     short_name: str
-    value: str
-    """In percent; a dash where it is not defined."""
     better: str
-    """An arrow: ↑ where a higher value is better, ↓ where a lower one is."""
+    """↑ where a higher value is better, ↓ where a lower one is."""
+    spec: str
+    unit: str = ""
+    """Of a single value; differences of accuracies are in points."""
+
+    @property
+    def head(self) -> str:
+        """The head of its column."""
+        return f"{self.short_name}, %" if self.unit else self.short_name
 
 
-def heading(summary: Mapping[str, Any]) -> str:
+METRIC_LABELS = {
+    "average_accuracy": MetricLabel("average accuracy", "average accuracy", "↑", ".1f", " %"),
+    "forgetting": MetricLabel("forgetting", "forgetting", "↓", ".1f"),
+    "backward_transfer": MetricLabel("backward transfer", "BWT", "↑", "+.1f"),
+    "forward_transfer": MetricLabel("forward transfer", "FWT", "↑", "+.1f"),
+}
+"""The four metrics by their key in summary.json."""
+
+
+def metric_text(key: str, value: float | None) -> str:
+    """One of `METRIC_LABELS`, a fraction, in percent; a dash for None or NaN.
+
+    >>> metric_text("average_accuracy", 0.927), metric_text("backward_transfer", -0.04), metric_text("forgetting", None)
+    ('92.7 %', '−4.0', '–')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    label, rounded = METRIC_LABELS[key], round(100 * value, 1) + 0.0  # no minus before a zero
+    return f"{rounded:{label.spec}}{label.unit}".replace("-", "−")
+
+
+def run_title(summary: Mapping[str, Any]) -> str:
     """Name the run: strategy, m where it is used, scenario, model and seed.
 
-    >>> heading({"strategy": "meta", "m": 1.3, "scenario": "pmnist", "model": "bnn", "seed": 0})
+    >>> run_title({"strategy": "meta", "m": 1.3, "scenario": "pmnist", "model": "bnn", "seed": 0})
     'meta · m = 1.3 · pmnist · bnn · seed 0'
     """
     m = summary["m"]
@@ -40,23 +64,8 @@ def heading(summary: Mapping[str, Any]) -> str:
     return " · ".join([*parts, f"seed {summary['seed']}"])
 
 
-def scores(summary: Mapping[str, Any]) -> list[Score]:
-    """Average accuracy, forgetting, backward and forward transfer of a run, in percent; None or NaN becomes a dash.
-
-    >>> [score.value for score in scores({"average_accuracy": 0.927, "forgetting": 0.041,
-    ...                                   "backward_transfer": -0.04, "forward_transfer": None})]
-    ['92.7 %', '4.1', '−4.0', '–']
-    """
-    return [
-        Score("average accuracy", "average accuracy", _percent(summary["average_accuracy"], ".1f", " %"), "↑"),
-        Score("forgetting", "forgetting", _percent(summary["forgetting"], ".1f"), "↓"),
-        Score("backward transfer", "BWT", _percent(summary["backward_transfer"], "+.1f"), "↑"),
-        Score("forward transfer", "FWT", _percent(summary["forward_transfer"], "+.1f"), "↑"),
-    ]
-
-
 def m_text(m: float | list[float]) -> str:
-    """Write m, one number or one a layer, as figures have it.
+    """Write m, one number or one for each layer.
 
     >>> m_text(1.0), m_text([0, 1.35])
     ('1', '0, 1.35')
@@ -64,47 +73,55 @@ def m_text(m: float | list[float]) -> str:
     return ", ".join(f"{value:g}" for value in m) if isinstance(m, list) else f"{m:g}"
 
 
-def _percent(fraction: float | None, spec: str, unit: str = "") -> str:
-    if fraction is None or math.isnan(fraction):
-        return "–"
-    value = round(100 * fraction, 1) + 0.0  # no minus before a zero
-    return f"{value:{spec}}{unit}".replace("-", "−")
+THROUGH_BATCH = "through the test batch"
+"""The state of the task label where testing is not told it, but normalizes each batch, of one task, by itself."""
 
 
-class Conditions(NamedTuple):
-    """The conditions of a run in words; a dash where the run did not come to say them."""
+class Protocol(NamedTuple):
+    """The protocol of a run in words; a dash where the run ended before it could say them."""
 
     normalization: str
     optimizer: str
-    """Whether its moments live through the stream (kept) or start afresh at each task."""
+    """Whether the state of the optimizer is kept across tasks, or reset at each."""
     boundary: str
     """Whether training was told that a task ended."""
     label: str
-    """Whether testing was told which task it is."""
+    """Whether testing was told which task it is: yes, no, or `THROUGH_BATCH`."""
     tested_on: str
-    """Which data the accuracies are of: the test data, or a part of the training data."""
+    """The data behind the accuracies: the test data, or a part of the training data."""
+
+    @property
+    def lines(self) -> tuple[str, str, str]:
+        """All of it in three lines."""
+        return (
+            f"norm {self.normalization} · optimizer {self.optimizer}",
+            f"task boundary in training: {self.boundary} · task label in testing: {self.label}",
+            f"tested on {self.tested_on}",
+        )
 
 
-def conditions(summary: Mapping[str, Any]) -> Conditions:
-    """Read the conditions of a run from what summary.json holds.
+def protocol(summary: Mapping[str, Any]) -> Protocol:
+    """Read the protocol of a run from its summary.
 
-    >>> conditions({"norm": "batch", "norm_per_task": True, "gamma_init": "uniform", "test_statistics": "population",
-    ...             "task_boundary_used": True, "task_label_used": False, "test_on": "test"})[0]
-    'batch, per task, γ uniform, population'
+    >>> told = protocol({"norm": "batch", "norm_per_task": False, "gamma_init": "uniform", "test_statistics": "batch",
+    ...                  "task_boundary_used": True, "task_label_used": False, "eval_split": "test"})
+    >>> told.normalization, told.label
+    ('batch, shared, γ uniform, batch', 'through the test batch')
     """
-    return Conditions(
+    reset = summary.get("reset_optimizer")
+    return Protocol(
         _normalization(summary),
-        _optimizer(summary.get("reset_optimizer")),
-        _told(summary.get("task_boundary_used")),
-        _told(summary.get("task_label_used")),
+        "–" if reset is None else "afresh at each task" if reset else "kept",
+        _yes_or_no(summary.get("task_boundary_used")),
+        _label(summary),
         _tested_on(summary),
     )
 
 
-def common(summaries: Iterable[Mapping[str, Any]]) -> Conditions:
-    """The conditions of one or more runs: the words where they agree; all of them, parted by slashes, where not."""
-    each = [conditions(summary) for summary in summaries]
-    return Conditions(*(" / ".join(dict.fromkeys(column)) for column in zip(*each, strict=True)))
+def common_protocol(summaries: Iterable[Mapping[str, Any]]) -> Protocol:
+    """The protocol of one or more runs; where they differ, all of their words, separated by slashes."""
+    each = [protocol(summary) for summary in summaries]
+    return Protocol(*(" / ".join(dict.fromkeys(column)) for column in zip(*each, strict=True)))
 
 
 def _normalization(summary: Mapping[str, Any]) -> str:
@@ -122,30 +139,35 @@ def _normalization(summary: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _optimizer(reset: bool | None) -> str:
-    return "–" if reset is None else "afresh at each task" if reset else "kept"
+def _label(summary: Mapping[str, Any]) -> str:
+    told = _yes_or_no(summary.get("task_label_used"))
+    R = summary.get("accuracy_matrix")
+    several_tests = R is None or len(R[0]) > 1  # the parts of a stream share one test, which tells no part
+    mixed = summary.get("eval_batches") == "mixed"
+    through_batch = summary.get("test_statistics") == "batch" and several_tests and not mixed
+    return THROUGH_BATCH if told == "no" and through_batch else told
 
 
 def _tested_on(summary: Mapping[str, Any]) -> str:
-    if summary.get("test_on") == "validation":
-        return f"validation data ({summary['validation_share']:g} of the training data)"
+    if summary.get("eval_split") == "validation":
+        return f"validation data ({summary['val_fraction']:g} of the training data)"
     return "test data" if "norm" in summary else "–"  # older summaries do not say it, since there was nothing else
 
 
-def _told(value: bool | None) -> str:
+def _yes_or_no(value: bool | None) -> str:
     return "–" if value is None else "yes" if value else "no"
 
 
-LONGEST = 128
+MAX_NAME = 128
 """Characters of a name that W&B takes."""
-SAID = ("strategy", "m", "scenario", "model", "seed", "data_dir", "resume")
-"""Settings that every name says in its own words, or that are no matter of what is run."""
+IN_EVERY_TITLE = ("strategy", "m", "scenario", "model", "seed", "data_dir", "resume")
+"""Settings that every title names in its own words, or that do not change what is run."""
 
 
-def labels(
+def run_naming(
     summary: Mapping[str, Any], overrides: Sequence[str], experiment: str | None, sweep_dir: str | None
 ) -> dict[str, Any]:
-    """Name, group, tags and notes of a run.
+    """Name, group, tags and notes of a run in W&B.
 
     Args:
         summary: what summary.json holds when a run starts.
@@ -154,31 +176,31 @@ def labels(
         sweep_dir: the folder of the sweep that the run belongs to, if it does.
 
     >>> run = {"strategy": "meta", "m": 1.3, "scenario": "pmnist", "model": "bnn", "seed": 0}
-    >>> found = labels(run, ["m=1.3", "batch_size=50"], None, "outputs/multirun/2026-11-24/10-00-00")
+    >>> found = run_naming(run, ["m=1.3", "batch_size=50"], None, "outputs/multirun/2026-11-24/10-00-00")
     >>> found["name"], found["group"], found["notes"]
     ('meta · m = 1.3 · pmnist · bnn · seed 0 · batch_size=50', '2026-11-24 10-00-00', 'm=1.3 batch_size=50')
     """
-    others = [override for override in overrides if _tells(key_of(override))]
-    name = " · ".join([heading(summary), *others])
+    others = [override for override in overrides if _is_telling(override_key(override))]
+    name = " · ".join([run_title(summary), *others])
     return {
-        "name": name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…",
+        "name": name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…",
         "group": None if sweep_dir is None else sweep_name(sweep_dir),
         "tags": [summary["strategy"], summary["scenario"], summary["model"], *([experiment] if experiment else [])],
         "notes": " ".join(overrides) or None,
     }
 
 
-def labels_of_job(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Name, group, tags and notes of the run that this process was told to make; its overrides are in `summary`."""
+def job_naming(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """`run_naming` of the run that this process was started for; its overrides are in `summary`."""
     if not HydraConfig.initialized():
-        return labels(summary, [], None, None)
+        return run_naming(summary, [], None, None)
     hydra = HydraConfig.get()
     sweep_dir = hydra.sweep.dir if hydra.mode == RunMode.MULTIRUN else None
-    return labels(summary, summary["overrides"], hydra.runtime.choices.get("experiment"), sweep_dir)
+    return run_naming(summary, summary["overrides"], hydra.runtime.choices.get("experiment"), sweep_dir)
 
 
 def sweep_name(sweep_dir: str) -> str:
-    """Name a sweep by its folder: the last one, and the one above where that is a date.
+    """Name a sweep by its folder: the last part, and the one above where that is a date.
 
     >>> sweep_name("outputs/multirun/2026-11-24/10-00-00"), sweep_name("outputs/m and seeds/")
     ('2026-11-24 10-00-00', 'm and seeds')
@@ -187,5 +209,5 @@ def sweep_name(sweep_dir: str) -> str:
     return f"{above} {last}" if re.fullmatch(r"\d{4}-\d{2}-\d{2}", above) else last
 
 
-def _tells(key: str) -> bool:
-    return key not in SAID and key.partition(".")[0].partition("/")[0] not in ("logger", "trainer", "hydra")
+def _is_telling(key: str) -> bool:
+    return key not in IN_EVERY_TITLE and key.partition(".")[0].partition("/")[0] not in ("logger", "trainer", "hydra")

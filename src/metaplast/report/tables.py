@@ -1,10 +1,8 @@
-"""sweep.csv, a row a run, and the table of a sweep on the terminal: mean ± spread over seeds of every setting.
+"""The tables of a sweep: sweep.csv, a row for each run; the settings on the terminal; accuracy_table.csv and .md.
 
-accuracy_table.csv and .md: the accuracy on each task at the end, a row for every setting (the paper's Table 1).
+Rich prints and the standard library writes CSV; pandas would shorten neither, and cost half a second at each start.
 """
 
-import csv
-import io
 import json
 import math
 import os
@@ -18,45 +16,36 @@ from rich.text import Text
 
 from metaplast.io import write_text
 from metaplast.report.aggregate import Setting, Spread, Sweep, percent, text
-from metaplast.report.protocol import common
+from metaplast.report.protocol import METRIC_LABELS, common_protocol
 from metaplast.runs.index import Run
-
-SCORES = {
-    "average_accuracy": ("average accuracy, %", "↑"),
-    "forgetting": ("forgetting", "↓"),
-    "backward_transfer": ("BWT", "↑"),
-    "forward_transfer": ("FWT", "↑"),
-}
-"""The four figures by their key in summary.json: the head of their column, and which way is better."""
+from metaplast.runs.tables import to_csv
 
 NO_COLUMN = {
     *("status", "error", "run_dir", "overrides"),  # columns of our own
     *("versions", "wandb", "accuracy_matrix", "accuracy_before_training"),  # more than one value
 }
-"""Entries of summary.json that sweep.csv does not take over."""
+"""Entries of summary.json that are no column of sweep.csv."""
 FILE_WIDTH = 160
-"""Columns that the table may take where it is written to a file or a pipe."""
+"""Columns of the table in a file or a pipe."""
 ASCII = str.maketrans("·–−↑↓±γ", "|--^v~g")
 
 
 def write_sweep_csv(target: Path, sweep: Sweep) -> None:
     """Write one row a run to `target`, atomically.
 
-    Columns: the run's directory (as seen from the file), how it stands, what its summary.json says but for the matrix,
-    whatever else of config.yaml differs between the runs, and its overrides. Figures are fractions with all their
-    digits; what is not known is empty; lists, true and false are as in JSON.
+    Columns: the run directory (relative to the file), status, error, the entries of summary.json without the matrix,
+    the other settings of config.yaml that differ between the runs, and the overrides. Metrics are fractions with all
+    their digits; unknown values are empty; lists, true and false are as in JSON.
     """
     rows = [_row(run, target.parent, sweep) for run in sweep.runs]
     columns = list(dict.fromkeys(column for row in rows for column in row if column != "overrides"))
-    content = io.StringIO()
-    writer = csv.DictWriter(content, [*columns, "overrides"], restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({column: _field(value) for column, value in row.items()} for row in rows)
-    write_text(target, content.getvalue())
+    columns.append("overrides")
+    fields = ([_field(row.get(column)) for column in columns] for row in rows)
+    write_text(target, to_csv([columns, *fields]))
 
 
 def print_sweep(sweep: Sweep, console: Console | None = None) -> None:
-    """Print the table of settings, the conditions they were measured under, and every run that is not completed.
+    """Print the table of settings, their protocol, and every run that is not completed.
 
     On a terminal narrower than the table its columns are folded; elsewhere lines are as long as they need to be.
     """
@@ -65,20 +54,20 @@ def print_sweep(sweep: Sweep, console: Console | None = None) -> None:
     if sweep.settings:
         wide = console if console.is_terminal else Console(file=console.file, width=max(console.width, FILE_WIDTH))
         wide.print(_table(sweep, say))
-    for line in [*_conditions(sweep), *_unfinished(sweep)]:
+    for line in [*_protocols(sweep), *_unfinished(sweep)]:
         line.plain = say(line.plain)
         console.print(line, soft_wrap=True)
 
 
 def best(sweep: Sweep) -> int | None:
-    """The setting of the highest average accuracy, where there is a choice."""
+    """The index of the setting with the highest average accuracy; None if there are not two to compare."""
     means = [float(setting.over_seeds("average_accuracy").mean) for setting in sweep.settings]
     measured = [(mean, index) for index, mean in enumerate(means) if not math.isnan(mean)]
     return max(measured)[1] if len(measured) > 1 else None
 
 
 def seconds(setting: Setting) -> str:
-    """Seconds of training a run took, on the average."""
+    """Mean seconds of training of a run."""
     mean = float(setting.over_seeds("train_seconds").mean)
     return "–" if math.isnan(mean) else f"{mean:.1f}"
 
@@ -91,43 +80,36 @@ def _row(run: Run, folder: Path, sweep: Sweep) -> dict[str, Any]:
     return {**head, **said, **rest, "overrides": run.overrides}
 
 
-def _field(value: Any) -> str:
-    if value is None:
-        return ""
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | bool) else str(value)
+def _field(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict | bool) else value
 
 
 def _table(sweep: Sweep, say: Callable[[str], str]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
     for key in sweep.settings[0].values:
         table.add_column(say(sweep.name(key)))
-    for head, better in [("seeds", ""), *SCORES.values(), ("s a run", "")]:
-        table.add_column(say(f"{head} {better}".rstrip()), justify="right")
+    for head in ["seeds", *(f"{label.head} {label.better}" for label in METRIC_LABELS.values()), "s a run"]:
+        table.add_column(say(head), justify="right")
     highest = best(sweep)
     for index, setting in enumerate(sweep.settings):
         cells = [
             *map(text, setting.values.values()),
             setting.seeds,
-            *(percent(setting.over_seeds(key)) for key in SCORES),
+            *(percent(setting.over_seeds(key)) for key in METRIC_LABELS),
             seconds(setting),
         ]
         table.add_row(*map(say, cells), style="bold" if index == highest else None)
     return table
 
 
-def _conditions(sweep: Sweep) -> Iterator[Text]:
-    measured = {s.label: common(run.summary for run in s.completed) for s in sweep.settings if s.completed}
+def _protocols(sweep: Sweep) -> Iterator[Text]:
+    measured = {s.label: common_protocol(run.summary for run in s.completed) for s in sweep.completed}
     if not measured:
         return
     yield Text("mean ± standard deviation over seeds; forgetting, BWT and FWT in points", "dim")
     alike = len(set(measured.values())) == 1
     for name, told in list(measured.items())[: 1 if alike else None]:
-        yield Text(
-            ("" if alike else f"{name}: ")
-            + f"norm {told.normalization} · optimizer {told.optimizer}"
-            + f" · task boundary used in training: {told.boundary} · task label used in testing: {told.label}"
-            + f" · tested on {told.tested_on}"
-        )
+        yield Text(("" if alike else f"{name}: ") + " · ".join(told.lines))
 
 
 def _unfinished(sweep: Sweep) -> Iterator[Text]:
@@ -147,8 +129,8 @@ def _ascii(words: str) -> str:
 
 
 def write_accuracy_table(folder: Path, sweep: Sweep) -> list[Path]:
-    """Write both forms of the table of all settings of `sweep` that have a completed run."""
-    settings = [setting for setting in sweep.settings if setting.completed]
+    """Write the accuracy on each task at the end, for every setting with a completed run, and return both files."""
+    settings = sweep.completed
     targets = [folder / "accuracy_table.csv", folder / "accuracy_table.md"]
     write_text(targets[0], _csv(settings))
     write_text(targets[1], markdown_table(settings))
@@ -156,7 +138,7 @@ def write_accuracy_table(folder: Path, sweep: Sweep) -> list[Path]:
 
 
 def markdown_table(settings: list[Setting]) -> str:
-    """A row a setting: the accuracy on each task after the last and their average, mean ± sd over seeds, in percent.
+    """The accuracy on each task at the end and their average, a row a setting, mean ± sd over seeds, in percent.
 
     `settings` have a completed run each; tasks that a setting does not have are left empty.
     """
@@ -171,20 +153,14 @@ def markdown_table(settings: list[Setting]) -> str:
 
 
 def _csv(settings: list[Setting]) -> str:
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(["setting", "task", "mean", "sd", "seeds"])
+    rows: list[list[Any]] = [["setting", "task", "mean", "sd", "seeds"]]
     for setting in settings:
         for task, spread in [*enumerate(_tasks(setting)), ("average", setting.over_seeds("average_accuracy"))]:
-            writer.writerow([setting.label, task, *_digits(spread), spread.n])
-    return content.getvalue()
+            rows.append([setting.label, task, float(spread.mean), float(spread.sd), spread.n])
+    return to_csv(rows)
 
 
 def _tasks(setting: Setting) -> list[Spread]:
     """The last row of the accuracy matrix, over seeds, task by task."""
     matrix = setting.over_seeds("accuracy_matrix")
     return [Spread(mean, sd, matrix.n) for mean, sd in zip(matrix.mean[-1], matrix.sd[-1], strict=True)]
-
-
-def _digits(spread: Spread) -> Iterator[str]:
-    return ("" if math.isnan(float(value)) else repr(float(value)) for value in (spread.mean, spread.sd))

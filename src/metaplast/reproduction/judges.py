@@ -1,47 +1,47 @@
-"""What came of a claim: a verdict, the sentence behind it, and the few questions that verdicts ask of a sweep.
+"""How each claim is judged: from the runs of a sweep, or the numbers that a script wrote, to a verdict.
 
-How each claim is judged: from the runs of its sweep, or the numbers that its script wrote, to a finding.
-
-Accuracies are in percent. The tolerances are ours, and stated with each claim (`metaplast.reproduction.claims`).
+Accuracies and margins are in percentage points. The tolerances are ours; `claims.yaml` states them with each claim.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from statistics import fmean
+from typing import Any
 
+from metaplast.metrics.intervals import PairedDifference, paired_difference
 from metaplast.report.aggregate import Setting, Sweep, percent
 from metaplast.report.figures.sweep import setting_curves
-from metaplast.runs.index import Value
+from metaplast.reproduction.verdict import (
+    Criterion,
+    NotComparableError,
+    Verdict,
+    check_comparable,
+    compare,
+    judge,
+    per_seed,
+)
+from metaplast.runs.index import Run, Value
 
-Verdict = Literal["held", "held in part", "did not hold", "measured"]
-"""`measured`: there is no claim to judge, only numbers to show."""
-
-
-class Finding(NamedTuple):
-    """A verdict and what it rests on."""
-
-    verdict: Verdict
-    found: str
-    """What was measured, in a sentence or two, with numbers."""
-
-
-class Part(NamedTuple):
-    """One thing that a claim asks for."""
-
-    held: bool
-    found: str
+TOLERANCE_POINTS = 0.5
+"""Points by which a mean may lie below the one before it and still count as not falling."""
+ABOVE_CHANCE_POINTS = 10.0
+"""Points above chance from which on a task counts as remembered at all."""
 
 
-def judged(parts: Sequence[Part]) -> Finding:
-    """Put parts together: held if all are, did not hold if none is; those that are not say so.
+def average(run: Run) -> float:
+    """Average accuracy over all tasks at the end, in percent."""
+    return 100 * float(run.summary["average_accuracy"])
 
-    >>> judged([Part(True, "rises by 9 points"), Part(False, "ends at 94 %")])
-    Finding(verdict='held in part', found='rises by 9 points; not met: ends at 94 %')
-    """
-    held = sum(part.held for part in parts)
-    verdict: Verdict = "held" if held == len(parts) else "held in part" if held else "did not hold"
-    return Finding(verdict, "; ".join(part.found if part.held else f"not met: {part.found}" for part in parts))
+
+def task_accuracies(run: Run) -> list[float]:
+    """The accuracy on each task at the end, in percent."""
+    return [100 * float(accuracy) for accuracy in run.summary["accuracy_matrix"][-1]]
+
+
+def on_task(task: int) -> Callable[[Run], float]:
+    """The accuracy on `task` at the end, in percent, as a function of a run."""
+    return lambda run: task_accuracies(run)[task]
 
 
 def value(setting: Setting, key: str) -> Value:
@@ -58,187 +58,228 @@ def pick(sweep: Sweep, values: Mapping[str, Value]) -> list[Setting]:
     ]
 
 
-def mean(setting: Setting, key: str = "average_accuracy") -> float:
-    """Mean over seeds of an entry of summary.json, in percent."""
-    return 100 * float(setting.over_seeds(key).mean)
+def mean(setting: Setting) -> float:
+    """Average accuracy over all tasks, mean over seeds, in percent."""
+    return 100 * float(setting.over_seeds("average_accuracy").mean)
 
 
-def task_accuracies(setting: Setting) -> list[float]:
-    """Mean over seeds of the accuracy on each task at the end, in percent."""
-    return [100 * float(accuracy) for accuracy in setting.over_seeds("accuracy_matrix").mean[-1]]
+def by_m(settings: Sequence[Setting]) -> dict[float, Setting]:
+    """Settings by m, ascending; a setting without m counts as m = 0."""
+    return dict(sorted((float(str(value(setting, "m") or 0)), setting) for setting in settings))
 
 
-def by_m(settings: Sequence[Setting]) -> dict[float, float]:
-    """Average accuracy in percent by m, ascending; a setting without m counts as m = 0."""
-    found = {float(str(value(setting, "m") or 0)): mean(setting) for setting in settings}
-    return dict(sorted(found.items()))
-
-
-SLACK = 0.5
-"""Points by which a mean may lie below the one before it and still count as not falling."""
-
-
-def rises_with_m(sweep: Sweep) -> Finding:
-    """Average accuracy rises with m from 0 to its best, which is not m = 0."""
-    accuracy = by_m(pick(sweep, {}))
-    best = max(accuracy, key=accuracy.__getitem__)
-    climb = [accuracy[m] for m in accuracy if m <= best]
-    return judged(
+def rises_with_m(sweep: Sweep) -> Verdict:
+    """Average accuracy rises with m from 0 to the best m > 0, which is better than m = 0."""
+    settings = by_m(pick(sweep, {}))
+    zero, best = min(settings), _best_m(settings)
+    gain = compare(settings[best], settings[zero], ["m"], average)
+    climb = [settings[m] for m in settings if m <= best]
+    steps = [_not_lower(b, a, ["m"]) for a, b in pairwise(climb)]
+    return judge(
         [
-            Part(
-                best > 0, f"the best m is {best:g}, {accuracy[best] - accuracy[min(accuracy)]:.1f} points above m = 0"
-            ),
-            Part(all(b >= a - SLACK for a, b in pairwise(climb)), f"by m: {_listed(accuracy)} %"),
+            Criterion(f"the best m > 0 is {best:g}, {gain.mean:+.1f} points against m = 0", [gain]),
+            Criterion(f"by m: {_listed({m: mean(setting) for m, setting in settings.items()})} %", steps),
         ]
     )
 
 
-def control_gains_less(sweep: Sweep, bnn: Sweep, share: float = 1 / 3) -> Finding:
+def control_gains_less(sweep: Sweep, bnn: Sweep, share: float = 1 / 3) -> Verdict:
     """The full-precision control gains less than `share` of what the binary network (`bnn`) gains by m."""
-    gains = {name: _gain(by_m(pick(one, {}))) for name, one in (("full precision", sweep), ("binary", bnn))}
-    found = f"best m against m = 0: full precision {gains['full precision']:+.1f}, binary {gains['binary']:+.1f} points"
-    return judged([Part(gains["full precision"] < share * gains["binary"], found)])
+    control, binary = by_m(pick(sweep, {})), by_m(pick(bnn, {}))
+    check_comparable([*control.values(), *binary.values()], ["m", "model.", "strategy."])
+    gains = [_by_seed(settings[_best_m(settings)], settings[min(settings)], average) for settings in (control, binary)]
+    margin = paired_difference({seed: share * gain for seed, gain in gains[1].items()}, gains[0])
+    evidence = f"best m against m = 0: full precision {_mean(gains[0]):+.1f}, binary {_mean(gains[1]):+.1f} points"
+    return judge([Criterion(evidence, [margin])])
 
 
-def table1(sweep: Sweep, near: float = 1.0, clearly: float = 5.0) -> Finding:
+def table1(sweep: Sweep, near: float = 1.0, clearly: float = 5.0) -> Verdict:
     """Metaplasticity is near EWC (within `near` points, or above), and shuffled importances are `clearly` worse."""
     names = ("finetune", "ewc_shuffled", "ewc", "meta")
-    accuracy = {name: mean(pick(sweep, {"strategy.name": name})[0]) for name in names}
-    meta, ewc, shuffled, plain = (accuracy[name] for name in ("meta", "ewc", "ewc_shuffled", "finetune"))
-    return judged(
+    plain, shuffled, ewc, meta = (pick(sweep, {"strategy.name": name})[0] for name in names)
+
+    def ahead(a: Setting, b: Setting, bound: float) -> PairedDifference:
+        return _beyond(compare(a, b, ["m", "strategy."], average), bound)
+
+    return judge(
         [
-            Part(meta >= ewc - near, f"metaplasticity {meta:.1f}, EWC {ewc:.1f} %"),
-            Part(shuffled <= ewc - clearly, f"EWC with shuffled importances {shuffled:.1f} %"),
-            Part(meta >= plain + clearly, f"nothing against forgetting {plain:.1f} %"),
+            Criterion(f"metaplasticity {mean(meta):.1f}, EWC {mean(ewc):.1f} %", [ahead(meta, ewc, -near)]),
+            Criterion(f"EWC with shuffled importances {mean(shuffled):.1f} %", [ahead(ewc, shuffled, clearly)]),
+            Criterion(f"nothing against forgetting {mean(plain):.1f} %", [ahead(meta, plain, clearly)]),
         ]
     )
 
 
-def does_not_fall_with_width(sweep: Sweep, strategy: str = "meta") -> Finding:
-    """From each width to the next, the average accuracy of `strategy` does not fall."""
-    accuracy = dict(sorted((_width(setting), mean(setting)) for setting in pick(sweep, {"strategy.name": strategy})))
-    rises = all(b >= a - SLACK for a, b in pairwise(accuracy.values()))
-    return judged([Part(rises, f"{strategy} by width: {_listed(accuracy)} %")])
-
-
-def joint_is_not_hurt(sweep: Sweep, cost: float = 2.0) -> Finding:
-    """`does_not_fall_with_width`; and where all tasks are learned at once, m costs at most `cost` points."""
-    parts = [Part(fall.verdict == "held", fall.found) for fall in (does_not_fall_with_width(sweep),)]
+def joint_is_not_hurt(sweep: Sweep, cost: float = 2.0) -> Verdict:
+    """Width hurts neither metaplasticity nor EWC; and where all tasks are learned at once, m costs at most `cost`."""
+    criteria = [_width_criterion(sweep, strategy) for strategy in ("meta", "ewc")]
     for plain in pick(sweep, {"strategy.name": "joint"})[-1:]:
         width = value(plain, "model.hidden")
-        with_m = pick(sweep, {"strategy.name": "joint_meta", "model.hidden": width})
-        for setting in with_m:
-            found = f"all at once at {width}: m = 0 {mean(plain):.1f}, m = {value(setting, 'm')} {mean(setting):.1f} %"
-            parts.append(Part(mean(setting) >= mean(plain) - cost, found))
-    return judged(parts)
+        for setting in pick(sweep, {"strategy.name": "joint_meta", "model.hidden": width}):
+            difference = compare(setting, plain, ["m", "strategy."], average)
+            said = f"m = 0 {mean(plain):.1f}, m = {value(setting, 'm')} {mean(setting):.1f} %"
+            criteria.append(Criterion(f"all at once at {width}: {said}", [_beyond(difference, -cost)]))
+    return judge(criteria)
 
 
-def reaches(sweep: Sweep, average: float, every: float) -> Finding:
-    """The best setting reaches `average` over all tasks, and `every` on each; and width does not hurt."""
+def reaches(sweep: Sweep, average_floor: float, task_floor: float) -> Verdict:
+    """The best setting reaches `average_floor` over all tasks and `task_floor` on each; and width does not hurt."""
     best = max(pick(sweep, {}), key=mean)
-    tasks = task_accuracies(best)
-    width = does_not_fall_with_width(sweep)
-    return judged(
+    lowest = per_seed(best, lambda run: min(task_accuracies(run)))
+    said = f"the best mean is {mean(best):.1f} % ({best.label})"
+    return judge(
         [
-            Part(width.verdict == "held", width.found),
-            Part(mean(best) >= average, f"the best mean is {mean(best):.1f} % ({best.label})"),
-            Part(min(tasks) >= every, f"its lowest task {min(tasks):.1f} %"),
+            _width_criterion(sweep, "meta"),
+            Criterion(said, [paired_difference(per_seed(best, average), average_floor)]),
+            Criterion(f"its lowest task {_mean(lowest):.1f} %", [paired_difference(lowest, task_floor)]),
         ]
     )
 
 
-def two_data_sets(sweep: Sweep, floors: Mapping[str, float], jump: float = 5.0, last: int = 10) -> Finding:
-    """With m > 0 each data set ends at its floor or above, and between the last epochs no accuracy jumps."""
-    setting = max(pick(sweep, {}), key=lambda one: float(str(value(one, "m") or 0)))
-    names = [name.strip(' "') for name in str(value(setting, "scenario.order")).strip("[]").split(",")]
-    parts = [
-        Part(accuracy >= floors[name], f"{name} {accuracy:.1f} % (needed {floors[name]:g})")
-        for name, accuracy in zip(names, task_accuracies(setting), strict=True)
-    ]
-    largest = largest_jump(setting, last)
-    return judged([*parts, Part(largest <= jump, f"largest jump in the last {last} epochs {largest:.1f} points")])
+def two_data_sets(sweep: Sweep, floors: Mapping[str, float], jump: float = 5.0, last: int = 10) -> Verdict:
+    """With m > 0 each data set ends above its floor, and no accuracy jumps between the last epochs."""
+    setting = list(by_m(pick(sweep, {})).values())[-1]
+    criteria = []
+    for task, name in enumerate(json.loads(str(value(setting, "scenario.order")))):
+        accuracy = per_seed(setting, on_task(task))
+        said = f"{name} {_mean(accuracy):.1f} % (needed {floors[name]:g})"
+        criteria.append(Criterion(said, [paired_difference(accuracy, floors[name])]))
+    jumps = largest_jumps(setting, last)
+    if not jumps:
+        raise NotComparableError("no run measured two epochs, between which accuracy could jump")
+    said = f"largest jump in the last {last} epochs {max(jumps.values()):.1f} points"
+    return judge([*criteria, Criterion(said, [paired_difference(dict.fromkeys(jumps, jump), jumps)])])
 
 
-def largest_jump(setting: Setting, last: int) -> float:
-    """The largest change of an accuracy, in points, between two of the `last` measured epochs of any run; NaN for none.
+def largest_jumps(setting: Setting, last: int) -> dict[Any, float]:
+    """By seed, the largest change of an accuracy, in points, between two of the `last` measured epochs; none for one.
 
     Only tasks whose training has begun count, and of these all have by the last task.
     """
     epochs, stacks = setting_curves(setting)
-    steps = [(100 * curves[-last:]).diff(dim=0).abs().max() for _, curves in stacks if len(epochs) > 1]
-    return float(max(steps)) if steps else math.nan
+    return {seed: float((100 * curves[-last:]).diff(dim=0).abs().max()) for seed, curves in stacks if len(epochs) > 1}
 
 
-def keeps_more(sweep: Sweep) -> Finding:
-    """With m > 0 more is left of the first task than with m = 0, and the average is higher, in every variant."""
-    parts = []
+def keeps_more(sweep: Sweep, n_classes: int = 10) -> Verdict:
+    """In every variant, with m > 0 both the first task and the average are above those of m = 0.
+
+    The first task also has to end clearly above chance: 1 in `n_classes`, or in the classes of a task where the network
+    is told the task and may answer only these.
+    """
+    criteria = []
     for name, (plain, with_m) in _pairs(sweep).items():
-        first = [task_accuracies(setting)[0] for setting in (plain, with_m)]
+        first = [per_seed(setting, on_task(0)) for setting in (plain, with_m)]
         averages = [percent(setting.over_seeds("average_accuracy")) for setting in (plain, with_m)]
-        found = f"first task {first[0]:.1f} → {first[1]:.1f} %, average {averages[0]} → {averages[1]} %"
-        held = first[1] > first[0] and mean(with_m) > mean(plain)
-        parts.append(Part(held, f"{name}: {found}" if name else found))
-    return judged(parts)
+        chance = 100 / n_classes
+        if value(with_m, "scenario.incremental") == "task":
+            chance *= float(str(value(with_m, "scenario.n_tasks")))
+        gains = [compare(with_m, plain, ["m"], measure) for measure in (on_task(0), average)]
+        said = f"first task {_mean(first[0]):.1f} → {_mean(first[1]):.1f} %, average {averages[0]} → {averages[1]} %"
+        kept = paired_difference(first[1], chance + ABOVE_CHANCE_POINTS)
+        criteria.append(Criterion(f"{name}: {said}" if name else said, gains))
+        criteria.append(Criterion(f"first task ends at {_mean(first[1]):.1f} % (chance {chance:g})", [kept]))
+    return judge(criteria)
 
 
-def matches_halves(sweep: Sweep, cost: float = 2.0) -> Finding:
-    """One network comes, on each of two data sets, within `cost` points of a half-size one that learns it alone."""
+def matches_halves(sweep: Sweep, cost: float = 2.0) -> Verdict:
+    """One network is, on each of two data sets, within `cost` points of a half-size one that learns it alone."""
     [both] = pick(sweep, {"scenario.name": "mnist_usps"})
-    alone = [mean(pick(sweep, {"scenario.name": name})[0]) for name in ("mnist_part", "usps_part")]
-    return judged(
-        [
-            Part(together >= half - cost, f"{name}: {together:.1f} %, half-size network alone {half:.1f} %")
-            for name, together, half in zip(("MNIST", "USPS"), task_accuracies(both), alone, strict=True)
-        ]
-    )
+    criteria = []
+    for task, (data, name) in enumerate([("MNIST", "mnist_part"), ("USPS", "usps_part")]):
+        half = pick(sweep, {"scenario.name": name})[0]
+        check_comparable([both, half], ["scenario.", "model."])
+        together, alone = per_seed(both, on_task(task)), per_seed(half, average)
+        said = f"{data}: {_mean(together):.1f} %, half-size network alone {_mean(alone):.1f} %"
+        criteria.append(Criterion(said, [_beyond(paired_difference(together, alone), -cost)]))
+    return judge(criteria)
 
 
-def streamed_ends_closer(sweep: Sweep) -> Finding:
+def streamed_ends_closer(sweep: Sweep) -> Verdict:
     """With m the network that saw the data in parts ends closer to the one that had all at once than without m."""
     gaps = {}
-    for m in by_m(pick(sweep, {})):
-        arms = [setting for setting in pick(sweep, {}) if float(str(value(setting, "m") or 0)) == m]
-        at_once = [mean(setting) for setting in arms if value(setting, "scenario.n_parts") == 1]
-        in_parts = [mean(setting) for setting in arms if value(setting, "scenario.n_parts") != 1]
-        gaps[m] = at_once[0] - in_parts[0]
-    found = f"all at once less in parts, by m: {_listed(gaps)} points"
-    return judged([Part(gaps[max(gaps)] < gaps[min(gaps)], found)])
+    at_once, in_parts = (
+        by_m([setting for setting in pick(sweep, {}) if (value(setting, "scenario.n_parts") == 1) is whole])
+        for whole in (True, False)
+    )
+    check_comparable([*at_once.values(), *in_parts.values()], ["m", "scenario.n_parts"])
+    for m in at_once:
+        gaps[m] = _by_seed(at_once[m], in_parts[m], average)
+    said = (
+        f"accuracy lost by seeing the data in parts, by m: {_listed({m: _mean(gap) for m, gap in gaps.items()})} points"
+    )
+    return judge([Criterion(said, [paired_difference(gaps[min(gaps)], gaps[max(gaps)])])])
 
 
-def every_run(rows: Sequence[Mapping[str, Any]], floors: Mapping[str, float]) -> Finding:
-    """In every row of numbers each key of `floors` is at its floor or above; a number that is missing is not."""
-    parts = []
-    for key, floor in floors.items():
-        numbers = [row.get(key) for row in rows]
-        held = bool(rows) and all(number is not None and number >= floor for number in numbers)
-        said = ", ".join("undefined" if number is None else f"{number:.4g}" for number in numbers)
-        parts.append(Part(held, f"{key.replace('_', ' ')}: {said} (needed {floor:g})"))
-    return judged(parts)
+def every_run(rows: Sequence[Mapping[str, Any]], floors: Mapping[str, float]) -> Verdict:
+    """Each key of `floors` is above its floor, over the seeds of the rows; rows without a seed are of one run.
 
-
-def choice_is_near(rows: Sequence[Mapping[str, str]], points: float = 2.0) -> Finding:
-    """The m chosen on the first tasks comes, on the whole stream, within `points` of the best in hindsight.
-
-    `rows` are those of hindsight.csv: one for each m tried, per combination of `settings`, accuracies as fractions.
+    The rows of one run, such as its layers, are margins each. An undefined correlation (None) counts as 0.
     """
-    parts = []
+    if not rows:
+        raise NotComparableError("no numbers were written")
+    criteria = []
+    for key, floor in floors.items():
+        margins = [{row.get("seed", 0): float(row.get(key) or 0)} for row in rows]
+        if all("seed" in row for row in rows):
+            margins = [dict(pair for margin in margins for pair in margin.items())]
+        said = ", ".join("undefined" if row.get(key) is None else f"{row[key]:.4g}" for row in rows)
+        said = f"{key.replace('_', ' ')}: {said} (needed {floor:g})"
+        criteria.append(Criterion(said, [paired_difference(margin, floor) for margin in margins]))
+    return judge(criteria)
+
+
+def choice_is_near(rows: Sequence[Mapping[str, str]], points: float = 2.0) -> Verdict:
+    """The m chosen on the first tasks is, on the whole stream, within `points` of the best m in hindsight.
+
+    `rows` are those of hindsight.csv: one for each m tried, per combination of `settings` (which differ in the seed),
+    accuracies as fractions.
+    """
+    margins, said = {}, []
     for settings in dict.fromkeys(row["settings"] for row in rows):
         accuracy = {row["m"]: 100 * float(row["average_accuracy"]) for row in rows if row["settings"] == settings}
         [chosen] = [row["m"] for row in rows if row["settings"] == settings and row["chosen"] == "true"]
         best = max(accuracy, key=accuracy.__getitem__)
-        found = f"chosen m = {chosen} {accuracy[chosen]:.1f} %, best in hindsight m = {best} {accuracy[best]:.1f} %"
-        parts.append(Part(accuracy[best] - accuracy[chosen] <= points, found))
-    return judged(parts)
+        said.append(
+            f"chosen m = {chosen} {accuracy[chosen]:.1f} %, best in hindsight m = {best} {accuracy[best]:.1f} %"
+        )
+        margins[settings] = points - (accuracy[best] - accuracy[chosen])
+    return judge([Criterion("; ".join(said), [paired_difference(margins)])])
 
 
-def shown(sweep: Sweep) -> Finding:
-    """Nothing to judge: the settings, by their averages."""
+def show(sweep: Sweep) -> Verdict:
+    """Nothing to judge: the range of the averages."""
     settings = sorted(pick(sweep, {}), key=mean, reverse=True)
     best, worst = settings[0], settings[-1]
-    return Finding(
-        "measured",
-        f"from {mean(worst):.1f} ({worst.label}) to {mean(best):.1f} % ({best.label}), {len(settings)} settings",
-    )
+    evidence = f"from {mean(worst):.1f} ({worst.label}) to {mean(best):.1f} % ({best.label}), {len(settings)} settings"
+    return Verdict("measured", evidence, min(len(per_seed(setting, average)) for setting in settings))
+
+
+def _width_criterion(sweep: Sweep, strategy: str) -> Criterion:
+    settings = dict(sorted((_width(setting), setting) for setting in pick(sweep, {"strategy.name": strategy})))
+    steps = [_not_lower(b, a, ["model.hidden", "m"]) for a, b in pairwise(settings.values())]
+    if not steps:  # a single width cannot fall
+        [only] = settings.values()
+        steps = [paired_difference(per_seed(only, lambda run: TOLERANCE_POINTS))]
+    evidence = _listed({width: mean(setting) for width, setting in settings.items()})
+    return Criterion(f"{strategy} by width: {evidence} %", steps)
+
+
+def _not_lower(later: Setting, earlier: Setting, apart_from: Sequence[str]) -> PairedDifference:
+    return _beyond(compare(later, earlier, apart_from, average), -TOLERANCE_POINTS)
+
+
+def _beyond(difference: PairedDifference, bound: float) -> PairedDifference:
+    """How far each difference lies above `bound`."""
+    return PairedDifference(tuple(value - bound for value in difference.values))
+
+
+def _by_seed(a: Setting, b: Setting, measure: Callable[[Run], float]) -> dict[Any, float]:
+    first, second = per_seed(a, measure), per_seed(b, measure)
+    return {seed: first[seed] - second[seed] for seed in first if seed in second}
+
+
+def _best_m(settings: Mapping[float, Setting]) -> float:
+    return max((m for m in settings if m > 0), key=lambda m: mean(settings[m]))
 
 
 def _pairs(sweep: Sweep) -> dict[str, tuple[Setting, Setting]]:
@@ -247,16 +288,16 @@ def _pairs(sweep: Sweep) -> dict[str, tuple[Setting, Setting]]:
     for setting in pick(sweep, {}):
         rest = ", ".join(f"{sweep.name(key)} {found}" for key, found in setting.values.items() if key != "m")
         groups.setdefault(rest, []).append(setting)
-    ordered = {name: sorted(group, key=lambda one: float(str(value(one, "m") or 0))) for name, group in groups.items()}
+    ordered = {name: list(by_m(group).values()) for name, group in groups.items()}
     return {name: (group[0], group[-1]) for name, group in ordered.items() if len(group) > 1}
 
 
-def _gain(accuracy: Mapping[float, float]) -> float:
-    return max(accuracy.values()) - accuracy[min(accuracy)]
-
-
 def _width(setting: Setting) -> int:
-    return int(str(value(setting, "model.hidden")).strip("[]").split(",")[0])
+    return int(json.loads(str(value(setting, "model.hidden")))[0])
+
+
+def _mean(by_seed: Mapping[Any, float]) -> float:
+    return fmean(by_seed.values())
 
 
 def _listed(numbers: Mapping[Any, float]) -> str:

@@ -1,24 +1,31 @@
-"""The directory of a run: taken by one run alone, and held by one process at a time."""
+"""Reserves the directory of a run, locks it for one process, and reads the configuration to resume from."""
 
 import itertools
-from collections.abc import Iterator
+import shutil
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from metaplast.errors import UserError
+from metaplast.io import acquire_lock, refuse_links
+from metaplast.runs.paths import ANY_LAST_CHECKPOINT, CONFIG, LOCK
+from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import read_summary
+from metaplast.runs.untrusted import load_saved_config
 
-LOCK = ".lock"
 
+def create_run_dir(wanted: Path, key: str, named: bool) -> Path:
+    """Create and return a directory that no other run has: `wanted`, or `wanted`-1, -2, … where that is not empty.
 
-def claim(wanted: Path, key: str, named: bool) -> Path:
-    """Make and return a directory that no other run has: `wanted`, or `wanted`-1, -2, … where that is taken.
+    Args:
+        wanted: the directory to create.
+        key: the setting that says it, for errors.
+        named: whether the user typed it; then no other directory takes its place.
 
-    A directory that the user `named`, by the setting `key`, has no substitute: UserError if it holds anything, and
-    wherever a directory cannot be made.
+    Raises:
+        UserError: if a `named` directory is not empty, or if a directory cannot be created.
     """
     candidates = (wanted if n == 0 else wanted.with_name(f"{wanted.name}-{n}") for n in itertools.count())
     try:
@@ -28,39 +35,76 @@ def claim(wanted: Path, key: str, named: bool) -> Path:
             if named:
                 break
     except OSError as error:
-        raise UserError(f"{key}={wanted}: cannot be made: {error.strerror}") from error
-    going_on = f", or go on with the run in it by resume={wanted}" if (wanted / "config.yaml").exists() else ""
-    raise UserError(f"{key}={wanted}: is not empty; give another name{going_on}")
+        raise UserError(f"{key}={wanted}: expected a directory that can be created, got: {error.strerror}") from error
+    resume = f", or resume the run in it with resume={wanted}" if (wanted / CONFIG).exists() else ""
+    raise UserError(f"{key}={wanted}: expected an empty directory, got one with files; give another name{resume}")
+
+
+def check_not_finished(run_dir: Path) -> None:
+    """Raise UserError where a new run would overwrite results: those of a finished run, or of one to resume.
+
+    A run that broke off before its first checkpoint has nothing to lose and may start again in its directory.
+    """
+    status = read_summary(run_dir).get("status")
+    if status in (RunStatus.COMPLETED, RunStatus.PRUNED):
+        raise UserError(f"run_dir={run_dir}: expected a directory without results, got a {status} run; give another")
+    if has_checkpoint(run_dir):
+        raise UserError(
+            f"run_dir={run_dir}: expected a directory without results, got a run with a checkpoint; "
+            f"give another, or resume it with resume={run_dir}"
+        )
+
+
+def remove_run_dir(run_dir: Path) -> None:
+    """Remove the directory of a run that was refused before its first step, and parents that are left empty.
+
+    Parents are removed only below the current directory, and nothing where `run_dir` is that directory itself.
+    """
+    shutil.rmtree(run_dir, ignore_errors=True)
+    cwd = Path.cwd()
+    for parent in run_dir.absolute().parents:
+        if cwd not in parent.parents:
+            break
+        try:
+            parent.rmdir()
+        except OSError:  # holds something else
+            break
 
 
 def has_checkpoint(run_dir: Path) -> bool:
-    """Tell whether the run in `run_dir` left something to go on from: its last checkpoint or the one before."""
-    return any((run_dir / "checkpoints").glob("last*.ckpt"))
+    """Whether the run in `run_dir` left its last checkpoint, or the one before, to resume from."""
+    return any(run_dir.glob(ANY_LAST_CHECKPOINT))
 
 
-def saved_config(run_dir: Path, resume: str) -> DictConfig:
-    """Read the configuration of the run, once it is known that there is something to go on with."""
+def saved_config(run_dir: Path, resume: str, trust: Collection[str] = ()) -> DictConfig:
+    """Read the configuration of the run to resume, which may name what ships with metaplast and the names in `trust`.
+
+    Raises:
+        UserError: if there is no such run, it is completed, it has no checkpoint, or its config.yaml cannot be read or
+            names anything else.
+    """
     if not run_dir.is_dir():
         raise UserError(f"resume={resume}: there is no such directory; give the directory of a run")
-    if not (run_dir / "config.yaml").is_file():
-        runs = sorted(str(path.parent) for path in run_dir.glob("*/config.yaml"))
+    if not (run_dir / CONFIG).is_file():
+        runs = sorted(str(path.parent) for path in run_dir.glob(f"*/{CONFIG}"))
         hint = f"; one below it is {runs[0]}" if runs else ""
-        raise UserError(f"resume={resume}: is not the directory of a run, since it holds no config.yaml{hint}")
-    if read_summary(run_dir).get("status") == "completed":
+        raise UserError(f"resume={resume}: is not the directory of a run, since it holds no {CONFIG}{hint}")
+    if read_summary(run_dir).get("status") == RunStatus.COMPLETED:
         raise UserError(f"resume={resume}: this run is complete, so that nothing is left to do")
     if not has_checkpoint(run_dir):
         raise UserError(f"resume={resume}: there is no checkpoint (checkpoints/last.ckpt); start the run again")
     try:
-        saved = OmegaConf.load(run_dir / "config.yaml")
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"resume={resume}: its config.yaml cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(saved, DictConfig):
-        raise UserError(f"resume={resume}: its config.yaml holds no settings")
-    return saved
+        refuse_links(run_dir, [*run_dir.iterdir(), *(run_dir / "checkpoints").glob("*")])
+    except OSError as error:
+        raise UserError(f"resume={resume}: {error}") from error
+    try:
+        return load_saved_config(run_dir / CONFIG, trust)
+    except UserError as error:
+        raise UserError(f"resume={resume}: {error}") from error
 
 
 def _take(directory: Path) -> bool:
-    """Make `directory` and mark it as taken, in one step that only one of several processes can do."""
+    """Create `directory` and reserve it; atomic, so that only one of several processes succeeds."""
     directory.mkdir(parents=True, exist_ok=True)
     if any(directory.iterdir()):
         return False
@@ -72,15 +116,19 @@ def _take(directory: Path) -> bool:
 
 
 @contextmanager
-def occupied(run_dir: Path, patience: float = 0) -> Iterator[None]:
-    """Hold the lock of `run_dir`, so that no other process runs there; UserError if one does for `patience` seconds."""
-    from filelock import FileLock, Timeout
+def lock_run_dir(run_dir: Path, timeout: float = 0) -> Iterator[None]:
+    """Hold the lock of `run_dir`, so that no other process runs there.
 
-    lock = FileLock(run_dir / LOCK)
+    Raises:
+        UserError: if another process still holds it after `timeout` seconds, or it cannot be locked.
+    """
     try:
-        lock.acquire(timeout=patience)
-    except Timeout:
-        raise UserError(f"{run_dir}: another process is running there; wait for it, or end it first") from None
+        refuse_links(run_dir, [run_dir / LOCK])
+        lock = acquire_lock(run_dir / LOCK, timeout)
+    except OSError as error:
+        raise UserError(f"{run_dir}: cannot be locked: {error}") from error
+    if lock is None:
+        raise UserError(f"{run_dir}: another process is running there; wait for it, or end it first")
     try:
         yield
     finally:

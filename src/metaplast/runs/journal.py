@@ -1,8 +1,7 @@
-"""The journal of a sweep: what was asked, and how each job stands, in its directory and readable at any time.
+"""The journal of a sweep: the command's overrides and the status of each job, in the directory of the sweep.
 
-`sweep.json` holds the command's overrides; `jobs/N.json` belongs to job N alone and is replaced whole, so that neither
-a killed process nor a network file system can leave half an entry. The job writes its own start and end; whoever
-launched it writes what a dead job cannot.
+`sweep.json` holds the overrides, `jobs/N.json` the entry of job N. Entries are replaced atomically, so that a killed
+process cannot leave half of one. A job writes its own start and end; the launcher writes the end of a job that died.
 """
 
 import json
@@ -14,24 +13,26 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from metaplast.io import write_text
+from metaplast.io import read_regular, write_text
+from metaplast.runs.paths import JOBS, SWEEP
+from metaplast.runs.status import RunStatus
 
-SWEEP, JOBS = "sweep.json", "jobs"
+ENTRY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job of a sweep, as the journal knows it."""
+    """The entry of one job."""
 
     number: int
     overrides: Sequence[str]
     """What the sweep sets for this job, as it would be typed."""
     directory: str
-    """The run's directory, as seen from the sweep's."""
+    """The directory of the run, relative to that of the sweep."""
     shown: str = ""
-    """Those overrides by which it differs from the other jobs."""
-    status: str = "queued"
-    """queued, running, completed, failed (it said why) or killed (ended from outside, or without a word)."""
+    """The overrides by which it differs from the other jobs."""
+    status: RunStatus = RunStatus.QUEUED
+    """Queued, running, completed, failed or killed."""
     error: str | None = None
     """Why it is not completed, in a line."""
     attempt: int = 0
@@ -44,7 +45,7 @@ class Job:
 
     @property
     def words(self) -> str:
-        """The job as errors name it.
+        """The name of the job in errors.
 
         >>> Job(3, ["strategy=meta", "m=1", "seed=0"], "3", "m=1 seed=0").words
         'job 3 (m=1 seed=0)'
@@ -52,19 +53,19 @@ class Job:
         return f"job {self.number} ({self.shown})" if self.shown else f"job {self.number}"
 
     def begun(self) -> "Job":
-        """This job as it starts in this process."""
+        """This job, started now in this process."""
         return replace(
-            self, status="running", error=None, attempt=self.attempt + 1, started=now(), ended=None,
+            self, status=RunStatus.RUNNING, error=None, attempt=self.attempt + 1, started=now(), ended=None,
             host=socket.gethostname(), pid=os.getpid(),
         )  # fmt: skip
 
-    def over(self, status: str, error: str | None = None) -> "Job":
-        """This job once it has ended."""
+    def over(self, status: RunStatus, error: str | None = None) -> "Job":
+        """This job, ended now."""
         return replace(self, status=status, error=error, ended=now())
 
 
 def what_differs(jobs: Sequence[Sequence[str]]) -> list[str]:
-    """For each job's overrides, those that not all the jobs have, in a line.
+    """For each job, the overrides that not all jobs have, in a line.
 
     >>> what_differs([["strategy=meta", "m=0"], ["strategy=meta", "m=1"]])
     ['m=0', 'm=1']
@@ -74,7 +75,7 @@ def what_differs(jobs: Sequence[Sequence[str]]) -> list[str]:
 
 
 def queued(jobs: Mapping[str, Sequence[str]], first: int = 0) -> list[Job]:
-    """The entries of jobs that are to start, numbered from `first` on; `jobs` has their overrides by directory."""
+    """Entries of jobs that have not started, numbered from `first`; `jobs` maps their directories to overrides."""
     shown = what_differs(list(jobs.values()))
     return [Job(first + n, list(jobs[name]), name, shown[n]) for n, name in enumerate(jobs)]
 
@@ -86,12 +87,12 @@ class Journal:
         self.sweep_dir = sweep_dir
 
     def begin(self, overrides: Sequence[str]) -> None:
-        """Write what the command asked for."""
+        """Write the overrides of the command."""
         about = {"overrides": list(overrides), "started": now()}
         write_text(self.sweep_dir / SWEEP, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
     def about(self) -> dict[str, Any]:
-        """What `begin` wrote: `overrides` and `started`; empty where there is no journal that can be read."""
+        """What `begin` wrote: `overrides` and `started`; empty if there is no readable journal."""
         return _read(self.sweep_dir / SWEEP) or {}
 
     def write(self, job: Job) -> None:
@@ -108,7 +109,7 @@ class Journal:
         return sorted((job for job in entries if job is not None), key=lambda job: job.number)
 
     def log(self, number: int) -> Path:
-        """Where a job's output goes, where it has no terminal."""
+        """The file for the output of a job that has no terminal."""
         return self.sweep_dir / JOBS / f"{number}.log"
 
     def _file(self, number: int) -> Path:
@@ -117,8 +118,8 @@ class Journal:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_regular(path, ENTRY_BYTES, within=path.parent))
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 
@@ -126,11 +127,11 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _job(path: Path) -> Job | None:
     content = _read(path)
     try:
-        return Job(**content) if content is not None else None
-    except TypeError:  # not an entry of ours
+        return None if content is None else Job(**{**content, "status": RunStatus(content["status"])})
+    except (TypeError, KeyError, ValueError):  # not an entry of ours
         return None
 
 
 def now() -> str:
-    """The time as the journal has it: ISO 8601, UTC, so that texts sort as times do."""
+    """The time as ISO 8601 in UTC, whose texts sort in order of time."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

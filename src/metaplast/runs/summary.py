@@ -1,26 +1,39 @@
-"""summary.json: what a run was, how it stands, and what came out; rewritten whole whenever that changes."""
+"""summary.json: what was run, its status and its results; the whole file is rewritten whenever one of them changes.
+
+The entry `format` is the version of a run directory's files. Format 1, the oldest, lacks the entry; its files are read
+the same way. A newer format than this code knows is refused, not guessed at.
+"""
 
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.io import write_text
+from metaplast.errors import UserError
+from metaplast.io import read_regular, write_text
+from metaplast.runs.old_keys import translate_old_keys
+from metaplast.runs.paths import SUMMARY
 
+FORMAT = 2
+"""The version of the files that this code writes."""
 PACKAGES = ("metaplast", "torch", "pytorch-lightning", "avalanche-lib", "hydra-core", "torchmetrics", "wandb", "numpy")
-"""What a result may hang on; their versions are kept with it."""
+"""Packages that can change a result; their versions are kept with it."""
+
+SUMMARY_BYTES = 8 << 20
+"""The largest summary.json that is read; one of 1,000 tasks is larger by no more than its matrix, 20 bytes a number."""
 
 
 def description(config: DictConfig) -> dict[str, Any]:
-    """What the configuration says of a run: the choices, by name, and the settings that make runs comparable.
+    """The part of summary.json that the configuration determines: the names of its choices and its main settings.
 
-    `m` is None where the strategy does not use it. Normalization settings that the kind chosen does not have
-    are None: no γ without an affine normalization, no test statistics without batch normalization, and no size of test
-    batches where answers do not depend on it.
+    A setting that has no effect is None: `m` where the strategy does not use it, `gamma_init` without an affine
+    normalization, `test_statistics` without batch normalization, and `eval_batch_size` unless the statistics are those
+    of the test batch.
     """
     model, strategy = config.model, config.strategy
     norm = model.get("norm")
@@ -35,14 +48,14 @@ def description(config: DictConfig) -> dict[str, Any]:
         "m": plain(config.m) if strategy.uses_m else None,
         "seed": config.seed,
         "n_tasks": config.scenario.get("n_tasks"),
-        "only_tasks": config.only_tasks,
-        "test_on": config.test_on,
-        "validation_share": config.validation_share if config.test_on == "validation" else None,
+        "max_tasks": config.max_tasks,
+        "eval_split": config.eval_split,
+        "val_fraction": config.val_fraction if config.eval_split == "validation" else None,
         "epochs_per_task": config.epochs_per_task,
         "batch_size": config.batch_size,
         "norm": norm,
         "norm_affine": affine,
-        "norm_per_task": normalized and strategy.stream == "sequence" and bool(model.get("norm_per_task", False)),
+        "norm_per_task": normalized and strategy.task_order == "sequence" and bool(model.get("norm_per_task", False)),
         "gamma_init": model.get("gamma_init") if affine else None,
         "test_statistics": statistics,
         "eval_batch_size": config.eval_batch_size if statistics == "batch" else None,
@@ -51,26 +64,59 @@ def description(config: DictConfig) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that a result may hang on, and the commit of the working tree, if any."""
+    """Versions of Python and of `PACKAGES`, and the commit of the working tree, if there is one."""
     return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}, "commit": _commit()}
 
 
 def write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
-    """Write summary.json, atomically."""
-    write_text(run_dir / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    """Write summary.json, atomically, with the number of its format."""
+    content = {"format": FORMAT, **summary}
+    write_text(run_dir / SUMMARY, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:
-    """Return what the run last said of itself, if anything."""
+    """Return what summary.json holds; empty where it is missing or cannot be read.
+
+    Raises:
+        UserError: if it was written by a newer version in a format that this one does not know.
+    """
     try:
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        summary = json.loads(read_regular(run_dir / SUMMARY, SUMMARY_BYTES, within=run_dir))
+    except (OSError, ValueError, RecursionError):
         return {}
-    return summary if isinstance(summary, dict) else {}
+    if not isinstance(summary, dict):
+        return {}
+    check_format(run_dir, summary)
+    translate_old_keys(summary)
+    return summary
+
+
+def check_format(run_dir: Path, summary: Mapping[str, Any]) -> None:
+    """Raise UserError for a format that this version cannot read."""
+    found = summary.get("format", 1)
+    if type(found) is not int or not 1 <= found <= FORMAT:
+        known = f"1 to {FORMAT}"
+        raise UserError(f"format={found}: expected {known} in {run_dir / SUMMARY}, got that of another version")
+
+
+def is_labels(value: Any) -> bool:
+    """Whether a value is what a summary keeps of how W&B shows the run: name, tags, group and notes, and no more.
+
+    >>> is_labels({"name": "meta", "tags": ["a"], "group": None}), is_labels({"name": "meta", "run_id": "x"})
+    (True, False)
+    """
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and value.keys() <= {"name", "tags", "group", "notes"}
+        and all(value.get(key) is None or isinstance(value[key], str) for key in ("group", "notes"))
+        and isinstance(tags := value.get("tags", []), list)
+        and all(isinstance(tag, str) for tag in tags)
+    )
 
 
 def plain(value: Any) -> Any:
-    """A value of a configuration as Python's own list, dictionary or number."""
+    """A value of a configuration as a plain list, dictionary or number."""
     return OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
 
 

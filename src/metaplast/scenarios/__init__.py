@@ -1,4 +1,4 @@
-"""Streams of tasks as Avalanche benchmarks, and the tensors behind them."""
+"""Scenarios: sequences of tasks as Avalanche benchmarks, with their tensors."""
 
 from metaplast.scenarios.base import Scenario, first_tasks, hold_out, task_tensors
 from metaplast.scenarios.features import cifar10_features, cifar100_features

@@ -1,18 +1,18 @@
-"""CIFAR-10 and CIFAR-100 as features of a ResNet-18, their classes split into tasks that share one head.
+"""CIFAR-10 and CIFAR-100 as features of a ResNet-18, their classes split into tasks with a common head.
 
-Source: Laborieux et al. 2021 (arXiv 2101.07592), Fig. 4: 512 features a row, normalized row by row, then their signs.
-(Of normalized features, only the sign of what lies above the row's mean is left, whatever they were divided by.)
+Source: Laborieux et al. 2021 (arXiv 2101.07592), Fig. 4: 512 features, normalized row by row, then binarized
+by their signs (on which the divisor of the normalization has no effect).
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from metaplast.config.arguments import check_divides, check_true_or_false, check_word
-from metaplast.data import SCALES, TaskTensors, normalize_rows, read_features, split_by_class
+from metaplast.config.arguments import check_arguments, check_divides
+from metaplast.config.constraints import shown
+from metaplast.data import TaskTensors, normalize_rows, read_features, split_by_class
 from metaplast.errors import UserError
 from metaplast.scenarios.base import Scenario
 
@@ -20,7 +20,7 @@ VEHICLES_AND_ANIMALS = ((0, 1, 8, 9), (2, 3, 4, 5, 6, 7))
 """CIFAR-10's vehicles (airplane, automobile, ship, truck), then its animals."""
 
 _CHUNK = 50_000
-"""Rows normalized at a time: 100 MB of floats, where all of ten augmented passes would be 1 GB, several times over."""
+"""Rows normalized at a time: 100 MB of floats; all rows of ten augmented passes would be several GB."""
 
 
 def cifar10_features(
@@ -31,25 +31,29 @@ def cifar10_features(
     classes: Sequence[Sequence[int]] = VEHICLES_AND_ANIMALS,
     file: str = "cifar10_features.npz",
 ) -> Scenario:
-    """CIFAR-10's features (512, 1, 1), a task for each list of classes: vehicles and animals unless said otherwise.
+    """CIFAR-10's features (512, 1, 1), one task for each list of classes; by default vehicles and animals.
 
     `classes` are lists of different labels from 0 to 9 (:func:`metaplast.data.load_cifar10` names them); those of the
     reference, whose vehicles contain the horse, are [[0, 1, 7, 8, 9], [2, 3, 4, 5, 6]]. `scale` is what each row is
     divided by: `std`, `variance` (the reference's) or `none`. With `binarize`, a feature is +1 if it is at least the
-    mean of its row, else -1. The features are read from `file`, a path from `data_dir` on; nothing is drawn at random:
-    `seed` is not used. Raises UserError for a wrong argument, and for a file that is missing or wrong.
+    mean of its row, else -1. The features are read from `file`, relative to `data_dir`. `seed` is not used, since
+    nothing is random. Raises UserError for a wrong argument or for a missing or wrong file.
     """
-    _check_classes(classes, n_classes=10)
+    check_arguments("metaplast.scenarios.cifar10_features", "scenario", classes=classes)
+    labels = [label for part in classes for label in part]
+    if len({*labels}) < len(labels):
+        raise UserError(f"scenario.classes={shown(_lists(classes))}: expected each class in one task, got one twice")
     return _features(Path(data_dir).expanduser() / file, classes, 10, scale, binarize)
 
 
 def cifar100_features(
     n_tasks: int, scale: str, binarize: bool, seed: int, data_dir: str | Path, file: str = "cifar100_features.npz"
 ) -> Scenario:
-    """CIFAR-100's features (512, 1, 1), its classes in `n_tasks` tasks of as many each, in the order of their labels.
+    """CIFAR-100's features (512, 1, 1), its classes in `n_tasks` tasks of equal size, in the order of their labels.
 
     `n_tasks` divides 100; otherwise as :func:`cifar10_features`.
     """
+    check_arguments("metaplast.scenarios.cifar100_features", "scenario", n_tasks=n_tasks)
     check_divides("scenario.n_tasks", n_tasks, 100)
     width = 100 // n_tasks
     classes = [range(first, first + width) for first in range(0, 100, width)]
@@ -57,8 +61,7 @@ def cifar100_features(
 
 
 def _features(path: Path, classes: Sequence[Sequence[int]], n_classes: int, scale: str, binarize: bool) -> Scenario:
-    check_word("scenario.scale", scale, SCALES)
-    check_true_or_false("scenario.binarize", binarize)
+    check_arguments("metaplast.scenarios.cifar100_features", "scenario", scale=scale, binarize=binarize)
     train, test = (
         split_by_class(_rows(*read_features(path, part, n_classes), scale, binarize), classes) for part in (True, False)
     )
@@ -76,16 +79,5 @@ def _signs(rows: Tensor) -> Tensor:
     return (rows >= 0).to(torch.int8) * 2 - 1
 
 
-def _check_classes(classes: Any, n_classes: int) -> None:
-    parts = [list(part) if _is_list(part) else [] for part in classes] if _is_list(classes) else []
-    labels = [label for part in parts for label in part]
-    allowed = all(type(label) is int and 0 <= label < n_classes for label in labels)
-    if not parts or not all(parts) or not allowed or len(set(labels)) < len(labels):
-        raise UserError(
-            f"scenario.classes={classes}: a list of classes from 0 to {n_classes - 1} for each task is needed, "
-            "none of them twice."
-        )
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
+def _lists(classes: Sequence[Sequence[int]]) -> list[list[int]]:
+    return [list(part) for part in classes]

@@ -1,6 +1,6 @@
-"""Permuted images: every task shows the same images with their pixels in an order of its own, task 0 as well.
+"""Permuted images: every task has the same images with its own permutation of the pixels, including task 0.
 
-The order is a pure function of (seed, task): more tasks never change the earlier ones.
+The permutation is a pure function of (seed, task), so that more tasks do not change the earlier ones.
 
 Sources: Goodfellow et al. 2013 (arXiv 1312.6211); Kirkpatrick et al. 2017 (arXiv 1612.00796).
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch.nn.functional import pad
 
-from metaplast.config.arguments import check_whole
+from metaplast.config.arguments import check_arguments
 from metaplast.data import TaskTensors, load_digits, load_fashion_mnist, load_mnist, random_permutation
 from metaplast.scenarios.base import Scenario
 
@@ -21,21 +21,18 @@ def permuted_mnist(n_tasks: int, seed: int, data_dir: str | Path, padding: int =
     """Permuted MNIST: `n_tasks` tasks of 60,000 training and 10,000 test images, pixels in [0, 1].
 
     Images have the shape (1, 28 + 2p, 28 + 2p), where p = `padding` black pixels were added on each side before the
-    permutation: with p = 2, as van de Ven & Tolias have it (arXiv 1809.10635), tasks share fewer of the pixels that
-    ever light up. `n_tasks` is an integer ≥ 1, `seed` and `padding` ≥ 0; MNIST is read from `data_dir`, into which it
-    is fetched if it is not there. Raises UserError for a wrong argument and for data that cannot be had.
+    permutation: with p = 2, as in van de Ven & Tolias (arXiv 1809.10635), tasks have fewer non-black pixels in
+    common. `n_tasks` is an integer ≥ 1, `seed` and `padding` ≥ 0; MNIST is read from `data_dir`, or
+    downloaded to it. Raises UserError for a wrong argument or for missing data.
     """
-    check_whole("scenario.n_tasks", n_tasks, least=1)
-    check_whole("scenario.padding", padding, least=0)
-    check_whole("seed", seed, least=0)
+    check_arguments("metaplast.scenarios.permuted_mnist", "scenario", n_tasks=n_tasks, padding=padding, seed=seed)
     train, test = (TaskTensors(*load_mnist(data_dir, train=part)) for part in (True, False))
     return _permuted(_padded(train, padding), _padded(test, padding), n_tasks, seed)
 
 
 def permuted_fashion_mnist(n_tasks: int, seed: int, data_dir: str | Path) -> Scenario:
     """Permuted Fashion-MNIST: sizes, arguments and errors as in :func:`permuted_mnist`."""
-    check_whole("scenario.n_tasks", n_tasks, least=1)
-    check_whole("seed", seed, least=0)
+    check_arguments("metaplast.scenarios.permuted_mnist", "scenario", n_tasks=n_tasks, seed=seed)
     train, test = (TaskTensors(*load_fashion_mnist(data_dir, train=part)) for part in (True, False))
     return _permuted(train, test, n_tasks, seed)
 
@@ -43,10 +40,9 @@ def permuted_fashion_mnist(n_tasks: int, seed: int, data_dir: str | Path) -> Sce
 def permuted_digits(n_tasks: int, seed: int, data_dir: str | Path | None = None) -> Scenario:
     """Permuted digits of scikit-learn: `n_tasks` tasks of 1,442 training and 355 test images (1, 8, 8), in [0, 1].
 
-    Arguments and errors as in :func:`permuted_mnist`; `data_dir` is not used, since scikit-learn carries the images.
+    Arguments and errors as in :func:`permuted_mnist`; `data_dir` is not used, since the images come with scikit-learn.
     """
-    check_whole("scenario.n_tasks", n_tasks, least=1)
-    check_whole("seed", seed, least=0)
+    check_arguments("metaplast.scenarios.permuted_mnist", "scenario", n_tasks=n_tasks, seed=seed)
     train, test = (TaskTensors(*load_digits(train=part)) for part in (True, False))
     return _permuted(train, test, n_tasks, seed)
 

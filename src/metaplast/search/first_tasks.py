@@ -1,8 +1,8 @@
-"""The Hydra sweeper behind `hparams=first_tasks`: m is chosen before the stream has been seen, as one would have to.
+"""The Hydra sweeper of `hparams=first_tasks`: chooses m on the first tasks, before the other tasks have been seen.
 
-every m tried     first tasks, trained without and tested on their validation data
-the chosen m      whole stream, all training data, tested on the test data
-(hindsight)       the same for the other ones, to say what the choice has cost
+every candidate for m     first tasks only, tested on their validation data
+the chosen m              all tasks, all training data, tested on the test data
+(hindsight)               the same for the other candidates, which says what the choice costs
 """
 
 import itertools
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
@@ -18,24 +17,54 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.config.overrides import key_of
-from metaplast.config.validate import n_layers, shown
+from metaplast.config.constraints import shown
+from metaplast.config.overrides import cli_overrides, override_key
+from metaplast.config.schema import WIDTHS_OF
+from metaplast.config.validate import n_layers
+from metaplast.errors import UserError
+from metaplast.private_api import BasicSweeper
 
 M = float | list[float]
 
+FIRST_TASKS = "hydra_plugins.metaplast.FirstTasks"
+"""The sweeper's `_target_`; Hydra takes plugins from no other package."""
+SET_HERE = ("m", "max_tasks", "eval_split")
+"""The settings that this sweeper sets."""
+
+
+def is_first_tasks(config: Any) -> bool:
+    """Whether `config`, with Hydra's section, is that of a multirun that chooses m on the first tasks."""
+    return bool(OmegaConf.select(config, "hydra.sweeper._target_") == FIRST_TASKS)
+
+
+def check_first_tasks(config: DictConfig) -> None:
+    """Raise UserError where there is no m to choose, or where a setting to be chosen was given."""
+    settings = config.first_tasks
+    if not config.strategy.uses_m:
+        raise UserError(f"hparams=first_tasks: chooses m, which strategy={config.strategy.name} does not use")
+    if config.strategy.task_order == "joint":
+        raise UserError(f"hparams=first_tasks: strategy={config.strategy.name} has no first tasks")
+    for override in cli_overrides(config):
+        if override_key(override) in SET_HERE:
+            raise UserError(f"{override}: cannot be given with hparams=first_tasks, which sets {', '.join(SET_HERE)}")
+    if not settings.candidates:
+        raise UserError("first_tasks.candidates=[]: has to hold at least one m")
+    if settings.per_layer and config.model["_target_"] not in WIDTHS_OF:
+        raise UserError(f"first_tasks.per_layer=true: the layers of model={config.model.name} are not known; use false")
+
 
 class FirstTasks(Sweeper):
-    """Chooses m, for each combination of whatever else is swept (seeds, as a rule), and trains with it."""
+    """Chooses m and trains with it, for each combination of the other swept settings (usually seeds)."""
 
     config: DictConfig
     hydra_context: HydraContext
     launcher: Launcher
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Take what Hydra hands over, and make the launcher."""
+        """Keep what Hydra passes, and make the launcher."""
         from hydra.core.plugins import Plugins
 
-        # The jobs are plain runs, which know nothing of this sweeper.
+        # The jobs are plain runs, to which this sweeper means nothing.
         config.hydra.overrides.hydra.append("hydra.mode=MULTIRUN")
         self.config, self.hydra_context = config, hydra_context
         self.launcher = Plugins.instance().instantiate_launcher(
@@ -43,7 +72,7 @@ class FirstTasks(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
-        """Choose, train, and report in the directory of the sweep. Raises the error of the first job that failed."""
+        """Choose, train, and report in the directory of the sweep. Raises the error of the first failed job."""
         settings = self.config.first_tasks
         tried = candidates(
             OmegaConf.to_container(settings.candidates, resolve=True),  # type: ignore[arg-type]
@@ -53,7 +82,7 @@ class FirstTasks(Sweeper):
         )
         combinations = _combinations(arguments)
         pairs = [(settled, m) for settled in combinations for m in tried]
-        first = ["test_on=validation", f"only_tasks={settings.n_tasks}"]
+        first = ["eval_split=validation", f"max_tasks={settings.n_tasks}"]
         validated = self._launch([[*settled, f"m={shown(m)}", *first] for settled, m in pairs], initial=0)
 
         rows = [
@@ -75,12 +104,12 @@ class FirstTasks(Sweeper):
     def _launch(self, jobs: list[list[str]], initial: int) -> Sequence[JobReturn]:
         returns = self.launcher.launch(jobs, initial_job_idx=initial)
         for job in returns:
-            _ = job.return_value  # raises what a failed job died of: without it no choice is fair
+            _ = job.return_value  # raises the error of a failed job: without its result no choice is fair
         return returns
 
 
 def candidates(grid: Sequence[float], n_layers: int, n_trials: int, seed: int) -> Sequence[M]:
-    """What to try for m, at most `n_trials`: each value of `grid` for all layers, then layers that differ, at random.
+    """At most `n_trials` candidates for m: each value of `grid` in all layers, then random ones that differ by layer.
 
     >>> candidates([0, 1, 2], n_layers=1, n_trials=2, seed=0)
     [0, 1]
@@ -89,7 +118,7 @@ def candidates(grid: Sequence[float], n_layers: int, n_trials: int, seed: int) -
     """
     if n_layers == 1:
         return [*grid][:n_trials]
-    from metaplast.data.seeding import random_permutation  # brings torch, seconds that an error need not pay
+    from metaplast.data.seeding import random_permutation  # imports torch, for which an invalid command need not wait
 
     different = [list(layers) for layers in itertools.product(grid, repeat=n_layers) if len(set(layers)) > 1]
     drawn = [different[index] for index in random_permutation(len(different), seed).tolist()]
@@ -97,16 +126,18 @@ def candidates(grid: Sequence[float], n_layers: int, n_trials: int, seed: int) -
 
 
 def _combinations(arguments: Sequence[str]) -> list[list[str]]:
-    """What else is swept, every combination, without what is about this sweeper."""
+    """Every combination of the other swept settings, without those of this sweeper."""
     ours = ("hparams", "first_tasks", "hydra")
-    left = [override for override in arguments if key_of(override).partition(".")[0].partition("/")[0] not in ours]
+    left = [
+        override for override in arguments if override_key(override).partition(".")[0].partition("/")[0] not in ours
+    ]
     [combinations] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(left), max_batch_size=None)
     return combinations
 
 
 def _report(folder: Path, rows: Sequence[dict[str, Any]], n_tasks: int, hindsight: bool) -> None:
     """Print each choice; write hindsight.csv, and with hindsight its picture."""
-    from metaplast.report.figures.search import Tried, gap, write_hindsight_csv, write_hindsight_figure
+    from metaplast.report.figures.search import Tried, gap, write_first_tasks_csv, write_first_tasks_figure
 
     tried = [
         Tried(
@@ -114,7 +145,7 @@ def _report(folder: Path, rows: Sequence[dict[str, Any]], n_tasks: int, hindsigh
         )
         for row in rows
     ]
-    write_hindsight_csv(folder / "hindsight.csv", tried)
+    write_first_tasks_csv(folder / "hindsight.csv", tried)
     combinations = [row["settings"] for row in rows]
     for settings in dict.fromkeys(" ".join(settings) for settings in combinations):
         alike = [one for one in tried if one.settings == settings]
@@ -130,5 +161,5 @@ def _report(folder: Path, rows: Sequence[dict[str, Any]], n_tasks: int, hindsigh
             best, points = gap(alike)
             print(f"  best in hindsight: m={shown(best.m)}, {points:.2f} points more")
     if hindsight:
-        write_hindsight_figure(folder / "hindsight.png", tried, n_tasks)
+        write_first_tasks_figure(folder / "hindsight.png", tried, n_tasks)
     print(f"all of them: {folder / 'hindsight.csv'}")

@@ -1,7 +1,4 @@
-"""The command line that says a job's configuration again, without the search around it.
-
-What a search came to: printed, in best.json, and as a picture; after every call, on all trials of the study.
-"""
+"""The result of a search: the best trial and the command that reproduces it, best.json, and a figure of all trials."""
 
 import json
 import shlex
@@ -17,25 +14,26 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from metaplast.config.overrides import key_of
+from metaplast.config.constraints import shown
+from metaplast.config.overrides import override_key
 from metaplast.config.schema import GROUPS
-from metaplast.config.validate import shown
 from metaplast.io import write_text
 from metaplast.runs.index import flatten
-from metaplast.search.checks import AROUND
 from metaplast.search.space import assignments
+from metaplast.search.sweeper import NOT_OF_A_RUN
+
+STATES = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 def reproducing(job: DictConfig, overrides: Sequence[str], loader: ConfigLoader) -> list[str]:
-    """The overrides with which a single run has the configuration of `job`, composed (Hydra's section included) from
-    `overrides`.
+    """The overrides that give a single run the configuration of `job`, which was composed from `overrides`.
 
-    They are those of `overrides` that are not about the search, preceded by the choices and followed by the settings
-    that the search brought with it.
+    These are the `overrides` that are not about the search, after the choices and before the settings that the search
+    added. `job` has Hydra's section.
     """
-    line = [override for override in overrides if key_of(override).partition(".")[0].partition("/")[0] not in AROUND]
+    line = [o for o in overrides if override_key(o).partition(".")[0].partition("/")[0] not in NOT_OF_A_RUN]
     choices = job.hydra.runtime.choices
-    chosen = [override for override in line if key_of(override) in choices]  # settings may hang on what is not yet
+    chosen = [o for o in line if override_key(o) in choices]  # settings of other choices do not exist yet
     as_chosen = _compose(job, chosen, loader).hydra.runtime.choices
     line = [*(f"{group}={choices[group]}" for group in GROUPS if choices[group] != as_chosen[group]), *line]
     wanted, have = _leaves(job), _leaves(_compose(job, line, loader))
@@ -60,17 +58,14 @@ def _compose(job: DictConfig, line: list[str], loader: ConfigLoader) -> DictConf
 
 def _leaves(config: DictConfig) -> dict[str, Any]:
     sections: Any = OmegaConf.to_container(config, resolve=False)
-    return flatten({key: value for key, value in sections.items() if key not in AROUND})
-
-
-WORDS = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    return flatten({key: value for key, value in sections.items() if key not in NOT_OF_A_RUN})
 
 
 def report(study: Study, folder: Path, fixed: Sequence[str], config: DictConfig, loader: ConfigLoader) -> None:
     """Print the best trial of `study` and the line that reproduces it; write best.json and study.png to `folder`."""
     trials = study.get_trials(deepcopy=False)
-    counts = Counter(WORDS[trial.state] for trial in trials if trial.state in WORDS)
-    print(f"{folder}: {', '.join(f'{counts[word]} {word}' for word in WORDS.values() if counts[word])}")
+    counts = Counter(STATES[trial.state] for trial in trials if trial.state in STATES)
+    print(f"{folder}: {', '.join(f'{counts[word]} {word}' for word in STATES.values() if counts[word])}")
     if not counts["completed"]:
         return
     best = study.best_trial
@@ -80,7 +75,7 @@ def report(study: Study, folder: Path, fixed: Sequence[str], config: DictConfig,
     _draw(folder / "study.png", folder.name, trials)
     print(f"best average accuracy on validation data: {100 * best.values[0]:.2f} % (trial {best.number})")
     print(f"the same again: {command_line(line)}")
-    tested = [override for override in line if not override.startswith("test_on=")]
+    tested = [override for override in line if not override.startswith("eval_split=")]
     print(f"on test data:   {command_line(tested)}")
     print(f"all trials:     {folder / 'study.png'}")
 
@@ -116,5 +111,5 @@ def _draw(target: Path, name: str, trials: Sequence[FrozenTrial]) -> None:
 
 
 def _accuracy(trial: FrozenTrial) -> float:
-    """What a trial came to; of a pruned one, the average over the tasks that it got to see."""
+    """The result of a trial; of a pruned one, the average accuracy over the tasks that it trained."""
     return trial.values[0] if trial.values else trial.intermediate_values[max(trial.intermediate_values)]

@@ -1,4 +1,4 @@
-"""What a search tries: ranges and choices in Hydra's own words, as Optuna's distributions.
+"""The search space: ranges and choices in Hydra's grammar, as Optuna's distributions.
 
 interval(0, 4)                      any number from 0 to 4
 tag(log, interval(1e-3, 1e-1))      the same by orders of magnitude
@@ -16,26 +16,26 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from metaplast.errors import UserError
 
 NEVER = {
-    "test_on": "a search looks at validation data alone",
+    "eval_split": "a search looks at validation data alone",
     "seed": "a search would choose the luckiest one",
 }
-"""What cannot be searched, and why."""
+"""Settings that cannot be searched, and why."""
 
 
 class Plan(NamedTuple):
-    """A command line taken apart."""
+    """The parts of a command line."""
 
     fixed: list[str]
     """Overrides that all trials share."""
     space: dict[str, BaseDistribution]
-    """By key, what is tried."""
+    """The distribution of each key."""
 
 
 def plan(ready: Mapping[str, str | None], given: Sequence[str]) -> Plan:
-    """Take the command line's overrides `given` apart, and put the `ready` space below it.
+    """Divide the overrides `given` on the command line into fixed ones and a search space, which extends `ready`.
 
-    A key that is given as a range replaces the ready one, as a single value it is fixed; null in `ready` leaves it out.
-    Raises UserError where there is nothing to search, and for what cannot be searched.
+    A range on the command line replaces that in `ready`, a single value fixes the key; null in `ready` leaves it out.
+    Raises UserError where there is nothing to search, and for settings that cannot be searched.
     """
     parser = OverridesParser.create()
     space: dict[str, BaseDistribution] = {}
@@ -43,7 +43,7 @@ def plan(ready: Mapping[str, str | None], given: Sequence[str]) -> Plan:
         if words is not None:
             [override] = parser.parse_overrides([f"{key}={words}"])
             if not override.is_sweep_override():
-                raise UserError(f"search.space.{key}={words}: has to be a range, such as interval(0,4), or null")
+                raise UserError(f"search.space.{key}={words}: expected a range, such as interval(0,4), or null")
             space[key] = _distribution(override)
     fixed = []
     for override in parser.parse_overrides(list(given)):
@@ -62,7 +62,7 @@ def plan(ready: Mapping[str, str | None], given: Sequence[str]) -> Plan:
 
 
 def assignments(params: Mapping[str, Any]) -> list[str]:
-    """The overrides that give a trial its parameters, to the last digit.
+    """The overrides that set the parameters of a trial, to the last digit.
 
     >>> assignments({"m": 1.25, "model.hidden": "[16,16]"})
     ['m=1.25', 'model.hidden=[16,16]']
@@ -75,8 +75,10 @@ def _distribution(override: Override) -> BaseDistribution:
     if isinstance(sweep, IntervalSweep):
         low, high, log = sweep.start, sweep.end, "log" in sweep.tags
         if low is None or high is None or low > high or (log and low <= 0):
-            raise UserError(f"{override.input_line}: has to go from a lower to a higher number, with log from above 0")
-        if type(low) is type(high) is int:  # which is what int(interval(…)) makes of them
+            raise UserError(
+                f"{override.input_line}: expected an interval from a lower to a higher number, with log from above 0"
+            )
+        if type(low) is type(high) is int:  # as int(interval(…)) makes them
             return IntDistribution(low, high, log=log)
         return FloatDistribution(low, high, log=log)
     if isinstance(sweep, ChoiceSweep | RangeSweep):

@@ -1,1 +1,1 @@
-"""What fights forgetting beside the optimizer: Avalanche's plugins under Lightning, corrected where they are wrong."""
+"""Continual-learning methods beside the optimizer: Avalanche plugins under Lightning, corrected where necessary."""

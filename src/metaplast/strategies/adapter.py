@@ -1,7 +1,7 @@
-"""The strategy view: what an Avalanche plugin finds in the `strategy` that every event hands to it, live at any time.
+"""The `strategy` object that every event hands to a plugin: live attributes under the names of Avalanche.
 
-Names and meanings are those of Avalanche's `SupervisedTemplate`. What is not here the bridge cannot give; plugins that
-ask for it are refused by :mod:`metaplast.strategies.compat`.
+Names and meanings are those of Avalanche's `SupervisedTemplate`. A plugin that needs an attribute not listed here is
+refused by :mod:`metaplast.strategies.compat`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from metaplast.nn import TaskCrossEntropy
 
 
 class Learner(Protocol):
-    """What the view has to know of the LightningModule."""
+    """The part of the LightningModule that the view uses."""
 
     network: nn.Module
     criterion: nn.Module
@@ -28,12 +28,12 @@ class Learner(Protocol):
     def device(self) -> torch.device:
         """Where the network is."""
 
-    def settle_normalization(self) -> None:
-        """Bring what the network normalizes by in evaluation mode up to date with its weights and the current task."""
+    def update_population_statistics(self) -> None:
+        """Set the population statistics of the network for its current weights and task."""
 
 
 class StrategyView:
-    """One attribute a line of what plugins read; "a plugin may" says where what they write has an effect."""
+    """The attributes that plugins read, one per line; "a plugin may" marks those that they can write with an effect."""
 
     def __init__(self, plugins: Sequence[Any], train_mb_size: int, eval_mb_size: int, train_epochs: int) -> None:
         self.clock = Clock()
@@ -70,7 +70,7 @@ class StrategyView:
             """The `EvaluationPlugin` among the plugins, if there is one."""
 
     def attach(self, learner: Learner, trainer: Trainer) -> None:
-        """Look through to the network of `learner` and to the optimizer of `trainer`, as they are at any time."""
+        """Connect the view to the network of `learner` and the optimizer of `trainer`."""
         self._learner, self._trainer = learner, trainer
         self._criterion = learner.criterion
 
@@ -81,9 +81,9 @@ class StrategyView:
 
     @model.setter
     def model(self, model: nn.Module) -> None:
-        """Take over the values of another network of the same shape; forget the optimizer's state, as Avalanche does.
+        """Copy the values of another network of the same shape; reset the optimizer state, as Avalanche does.
 
-        The network itself stays, since optimizer and metrics hold on to its parameters.
+        The network object stays, since optimizer and metrics refer to its parameters.
         """
         if model is self.model:
             return
@@ -133,8 +133,8 @@ class StrategyView:
         """Logits of the batch."""
         return self.model(self.mb_x)
 
-    def answers(self) -> Any:
-        """Logits of a test batch, where the task is told -inf for the classes outside of it."""
+    def masked_logits(self) -> Any:
+        """Logits of a test batch; in task-incremental learning -inf for classes outside the task."""
         logits, criterion = self.forward(), self._criterion
         return criterion.mask(logits, self.mb_y) if isinstance(criterion, TaskCrossEntropy) else logits
 
@@ -153,7 +153,7 @@ class StrategyView:
         if [*map(id, model.parameters())] != before:
             raise UserError(
                 "the network has an Avalanche module that grows with the classes it sees; the bridge needs one whose "
-                "parameters stay the same, since optimizer and checkpoints hold on to them"
+                "parameters stay the same, since optimizer and checkpoints refer to them"
             )
         return model.to(self.device)
 
@@ -161,7 +161,7 @@ class StrategyView:
         return torch.zeros(1, device=self.device)
 
     def clear(self) -> None:
-        """Let go of what belongs to an experience that is over."""
+        """Release what belongs to an experience that has ended."""
         self.experience = self.adapted_dataset = self.mbatch = self.mb_output = None
         self.dataloader = []
         self.loss = self._make_empty_loss()

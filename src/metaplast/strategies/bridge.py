@@ -57,7 +57,7 @@ from torch import Tensor
 
 from metaplast.errors import UserError
 from metaplast.strategies.adapter import Learner, StrategyView
-from metaplast.strategies.compat import PluginBatches, refuse_unmet, waits_for
+from metaplast.strategies.compat import PluginBatches, check_plugins_supported, implements_event
 
 BOUNDARY_EVENTS = (
     "before_training",
@@ -71,11 +71,11 @@ BOUNDARY_EVENTS = (
 
 
 class Bridge(pl.Callback):
-    """Fire Avalanche's events at `plugins` from Lightning's hooks; give it to the `Learner`, which does the rest.
+    """Fire Avalanche's events at `plugins` from Lightning's hooks. Pass it to the `Learner`.
 
-    A plugin with `state_dict()` and `load_state_dict(state)` (tensors and plain Python) goes into every checkpoint; a
-    run with one that has none cannot be resumed. Where a run is resumed inside an experience, the events that open it
-    fire again, since they make dataset and loader, and the states are loaded once before and once after.
+    The state of a plugin with `state_dict()` and `load_state_dict(state)` (tensors and plain Python) is part of every
+    checkpoint; a run with a plugin that has none cannot be resumed. If a run is resumed within an experience, the
+    events that open it fire again, since they make dataset and loader; states are loaded before and after that.
 
     Args:
         plugins: Avalanche plugins, called in this order.
@@ -84,43 +84,45 @@ class Bridge(pl.Callback):
         eval_batch_size: images a test batch.
         epochs_per_task: epochs an experience.
 
-    Raises UserError for a plugin that asks for what the bridge cannot give.
+    Raises UserError for a plugin that needs what the bridge does not provide.
     """
 
     def __init__(
         self, plugins: Sequence[Any], benchmark: Any, batch_size: int, eval_batch_size: int, epochs_per_task: int
     ) -> None:
         self.view = StrategyView(plugins, batch_size, eval_batch_size, epochs_per_task)
-        refuse_unmet(plugins, offered=set(dir(self.view)))
+        check_plugins_supported(plugins, offered=set(dir(self.view)))
         self.plugins, self.benchmark = list(plugins), benchmark
         self._last_epoch = False
         """Whether the current epoch is the last of its experience."""
-        self._trained: dict[str, Any] = {}
-        """What a test borrows from the view, to be put back."""
+        self._training_attributes: dict[str, Any] = {}
+        """Attributes of the view that a test overwrites, to be restored."""
         self._saved: dict[str, Any] | None = None
-        """State of a checkpoint that is still to be loaded."""
+        """State of a checkpoint, not loaded yet."""
 
     @property
     def uses_boundary(self) -> bool:
-        """Whether a plugin is told where a task starts or ends; one may say so itself, by an attribute of this name."""
-        return any(getattr(plugin, "uses_boundary", waits_for(plugin, *BOUNDARY_EVENTS)) for plugin in self.plugins)
+        """Whether a plugin is told where a task starts or ends; a plugin's attribute of this name overrides it."""
+        return any(
+            getattr(plugin, "uses_boundary", implements_event(plugin, *BOUNDARY_EVENTS)) for plugin in self.plugins
+        )
 
     def _fire(self, event: str) -> None:
         trigger_plugins(self.view, event)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Let the view look at network and optimizer."""
+        """Connect the view to network and optimizer."""
         self.view.attach(cast(Learner, pl_module), trainer)
 
     # training
 
     def loader(self, batches: Any, task: int, epoch_in_task: int) -> Any:
-        """Batches of an epoch: `batches`, unless a plugin has put a loader of its own or other data in their place."""
+        """Batches of an epoch: `batches`, unless a plugin has replaced the loader or the data."""
         if self._saved is not None:
             self._resume(batches, task)
         view = self.view
         if view.clock.train_exp_counter > task:
-            return batches  # Lightning asks once more for an epoch at whose very end a checkpoint was taken
+            return batches  # Lightning requests an epoch again if a checkpoint was taken at its very end
         if view.experience is None:
             self._open(batches, task)
         self._last_epoch = epoch_in_task == view.train_epochs - 1
@@ -157,12 +159,12 @@ class Bridge(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Show the batch, and fire the event before an iteration."""
+        """Expose the batch, and fire the event before an iteration."""
         self.view.mbatch = _with_task_labels(batch)
         self._fire("before_training_iteration")
 
     def loss(self) -> Tensor:
-        """Loss of the current batch with all that plugins make of it, shape (1,): the training step."""
+        """The training step: loss of the current batch, shape (1,), as plugins have changed it."""
         view = self.view
         view.optimizer.zero_grad()
         view.loss = view._make_empty_loss()
@@ -195,7 +197,7 @@ class Bridge(pl.Callback):
                 self._close(cast(Learner, pl_module))
 
     def _close(self, learner: Learner) -> None:
-        learner.settle_normalization()  # importances and the like may be taken in evaluation mode
+        learner.update_population_statistics()  # importances and the like may be taken in evaluation mode
         self._fire("after_training_exp")
         self._fire("after_training")
         self.view.clear()
@@ -205,21 +207,23 @@ class Bridge(pl.Callback):
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fire the event before the tests of all tasks."""
         view = self.view
-        self._trained = {
+        self._training_attributes = {
             name: getattr(view, name) for name in ("experience", "is_training", "adapted_dataset", "dataloader")
         }
         view.is_training, view.current_eval_stream = False, self.benchmark.test_stream
         self._fire("before_eval")
 
-    def logits(self, batch: Any, batch_idx: int, task: int) -> Tensor:
-        """Logits of a test batch with all that plugins make of them: the validation step."""
+    def logits(self, batch: Any, batch_idx: int, dataloader_idx: int, task: int) -> Tensor:
+        """The validation step: logits of a test batch of `task`, as plugins have changed them."""
         view = self.view
         if batch_idx == 0:
+            if dataloader_idx > 0:
+                self._fire("after_eval_exp")
             self._open_test(task)
         view.mbatch = _with_task_labels(batch)
         self._fire("before_eval_iteration")
         self._fire("before_eval_forward")
-        view.mb_output = view.answers()
+        view.mb_output = view.masked_logits()
         self._fire("after_eval_forward")
         view.loss = view.criterion()
         self._fire("after_eval_iteration")
@@ -227,8 +231,6 @@ class Bridge(pl.Callback):
 
     def _open_test(self, task: int) -> None:
         view = self.view
-        if task > 0:
-            self._fire("after_eval_exp")
         view.experience = self.benchmark.test_stream[task]
         self._fire("before_eval_dataset_adaptation")
         view.adapted_dataset = view.experience.dataset.eval()
@@ -237,12 +239,12 @@ class Bridge(pl.Callback):
         self._fire("before_eval_exp")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Fire the events after the tests, and show training again."""
+        """Fire the events after the tests, and restore the training attributes of the view."""
         self._fire("after_eval_exp")
         self._fire("after_eval")
         self.view.clear()
         self.view.current_eval_stream = []
-        for name, value in self._trained.items():
+        for name, value in self._training_attributes.items():
             setattr(self.view, name, value)
 
     # checkpoints
@@ -256,17 +258,17 @@ class Bridge(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep a state until there is a network to load it for; UserError where a plugin has none to go on from."""
+        """Keep a state until there is a network to load it for. Raises UserError for a plugin that cannot load one."""
         for plugin in self.plugins:
             if not hasattr(plugin, "load_state_dict"):
                 raise UserError(
                     f"this run cannot be resumed: {type(plugin).__name__} of strategy.plugins has no load_state_dict, "
-                    "so that what it had learned is lost; start the run again"
+                    "so its state is lost; start the run again"
                 )
         self._saved = state_dict
 
     def _resume(self, batches: Any, task: int) -> None:
-        assert self._saved is not None, "there is a state to go on from"
+        assert self._saved is not None, "there is a state to load"
         saved, self._saved = self._saved, None
         self._load(saved)
         if saved["open"]:

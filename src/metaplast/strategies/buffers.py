@@ -1,7 +1,4 @@
-"""Samples of earlier tasks as tensors: how plugins draw from them, and how Avalanche's buffers fit a checkpoint.
-
-Avalanche's `ParamData`, a tensor a parameter, as plain tensors and back, since a checkpoint holds no objects.
-"""
+"""Memories of earlier samples as tensors, and conversions between Avalanche's buffers and plain checkpoint values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,14 +15,11 @@ from avalanche.training.utils import ParamData
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from metaplast.config.arguments import check_count
-
 
 class Memory:
-    """Samples drawn in rounds, each in a new random order; what is left of a round and too few for a draw is skipped.
+    """Samples drawn in rounds, each in a new random order; an incomplete draw at the end of a round is skipped.
 
-    Its random numbers are those of a `DataLoader` with shuffle and drop_last. Unlike that, it reads no sample twice and
-    its place in a round can be saved.
+    It uses the random numbers of a `DataLoader` with shuffle and drop_last, but its position in a round can be saved.
 
     Args:
         columns: a tensor of length n ≥ 1 for every part of a sample: images, labels, task labels and what else it has.
@@ -41,7 +35,7 @@ class Memory:
         self.columns = list(columns)
         self.batch_size = min(batch_size, len(self.columns[0]))
         self.order = torch.empty(0, dtype=torch.int64)
-        """What is left of the current round."""
+        """The rest of the current round."""
 
     def draw(self) -> list[Tensor]:
         """`batch_size` samples, a tensor a column."""
@@ -49,13 +43,6 @@ class Memory:
             self.order = _shuffled(len(self.columns[0]))
         indices, self.order = self.order[: self.batch_size], self.order[self.batch_size :]
         return [column[indices.to(column.device)] for column in self.columns]
-
-
-def check_sizes(mem_size: int, batch_size_mem: int | None) -> None:
-    """Raise UserError for a memory, or a draw from it, that would hold nothing."""
-    check_count("mem_size", mem_size)
-    if batch_size_mem is not None:
-        check_count("batch_size_mem", batch_size_mem, "null or an integer >= 1")
 
 
 def _shuffled(n: int) -> Tensor:
@@ -83,7 +70,7 @@ def buffer_state(policy: BalancedExemplarsBuffer) -> dict[Any, dict[str, Any]]:
 
 
 def load_buffer_state(policy: BalancedExemplarsBuffer, state: dict[Any, dict[str, Any]]) -> None:
-    """Put back what :func:`buffer_state` returned; the samples are tensors from then on."""
+    """Restore what :func:`buffer_state` returned; the samples are tensors from then on."""
     policy.buffer_groups = {}
     for key, group_state in state.items():
         group = policy.buffer_groups[key] = ReservoirSamplingBuffer(group_state["max_size"])
@@ -93,12 +80,12 @@ def load_buffer_state(policy: BalancedExemplarsBuffer, state: dict[Any, dict[str
 
 
 def memory_state(policy: BalancedExemplarsBuffer, memory: Memory | None) -> dict[str, Any]:
-    """The buffer, and what is left of the current round through what is drawn from it."""
+    """The buffer, and the rest of the current round of draws from it."""
     return {"buffer": buffer_state(policy), "order": None if memory is None else memory.order}
 
 
 def load_memory_state(policy: BalancedExemplarsBuffer, memory: Memory | None, state: dict[str, Any]) -> None:
-    """Put back what :func:`memory_state` returned."""
+    """Restore what :func:`memory_state` returned."""
     load_buffer_state(policy, state["buffer"])
     if memory is not None and state["order"] is not None:
         memory.order = state["order"].cpu()

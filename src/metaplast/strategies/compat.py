@@ -1,6 +1,6 @@
-"""What plugins ask of a strategy, found by looking and not by failing: events they wait for, attributes they use.
+"""Static checks of what a plugin needs: the events it implements and the strategy attributes it uses.
 
-A loader that a plugin made, as Lightning's loop needs it.
+Also the wrapper that makes a plugin's own loader usable in Lightning's loop.
 """
 
 import ast
@@ -25,42 +25,42 @@ REASONS = {
     "retain_graph": "but Lightning runs the backward pass",
     "evaluator": "which is there only if an EvaluationPlugin is among strategy.plugins",
 }
-"""Why the bridge goes without a part of Avalanche's strategy that plugins ask for, as the end of a sentence."""
+"""Why the bridge lacks an attribute of Avalanche's strategies, as the end of a sentence."""
 
 
-def refuse_unmet(plugins: Sequence[Any], offered: set[str]) -> None:
-    """Raise UserError for a plugin that waits for an event that is not fired or uses an attribute not `offered`.
+def check_plugins_supported(plugins: Sequence[Any], offered: set[str]) -> None:
+    """Raise UserError for a plugin that implements an event that is not fired or uses an attribute not in `offered`.
 
-    Attributes are looked for in the source of the plugin's methods. One that Avalanche's strategies do not have either
-    may be used if one of the plugins writes it: plugins leave notes for each other there.
+    Attributes are searched in the source of the plugin's methods. An attribute unknown to Avalanche's strategies too is
+    allowed if one of the plugins writes it: plugins pass values to each other that way.
     """
     notes = {name for plugin in plugins for name in used_attributes(plugin, written=True)} - set(REASONS)
     for plugin in plugins:
         kind = type(plugin).__name__
         events = {name for name in dir(type(plugin)) if name.startswith(("before_", "after_"))}
         if not events:
-            raise UserError(
-                f"strategy.plugins: {kind} is no Avalanche plugin, since it has no event, such as {EVENTS[0]}"
-            )
+            raise UserError(f"strategy.plugins: expected Avalanche plugins, got {kind}, which has no event")
         for event in sorted(events.difference(EVENTS)):
-            raise UserError(f"strategy.plugins: {kind} waits for the event {event}, which no supervised training fires")
+            raise UserError(
+                f"strategy.plugins: {kind} implements the event {event}, which supervised training does not fire"
+            )
         for name in sorted(used_attributes(plugin, written=False) - offered - notes):
-            reason = REASONS.get(name, "which the bridge does not have")
+            reason = REASONS.get(name, "which the bridge does not provide")
             raise UserError(f"strategy.plugins: {kind} uses strategy.{name}, {reason}")
 
 
-def waits_for(plugin: Any, *events: str) -> bool:
-    """Whether the class of `plugin` does something at one of `events`.
+def implements_event(plugin: Any, *events: str) -> bool:
+    """Whether the class of `plugin` implements one of `events`.
 
     >>> from avalanche.training.plugins import LwFPlugin
-    >>> waits_for(LwFPlugin(), "after_training_exp"), waits_for(LwFPlugin(), "before_update")
+    >>> implements_event(LwFPlugin(), "after_training_exp"), implements_event(LwFPlugin(), "before_update")
     (True, False)
     """
     return any(getattr(type(plugin), event, None) not in (None, getattr(BaseSGDPlugin, event)) for event in events)
 
 
 def used_attributes(plugin: Any, written: bool) -> set[str]:
-    """Names of the attributes of its strategy that `plugin` uses, or only those that it writes.
+    """Names of the attributes of its strategy that `plugin` uses, or only of those that it writes.
 
     >>> from avalanche.training.plugins import LwFPlugin
     >>> sorted(used_attributes(LwFPlugin(), written=False))
@@ -94,7 +94,7 @@ def _functions(kind: type) -> Iterator[tuple[ast.FunctionDef, str]]:
 
 
 class PluginBatches:
-    """A loader made by a plugin, for Lightning's loop, which wants a length and may ask for more than one iterator.
+    """A loader made by a plugin, for Lightning's loop, which needs a length and may ask for more than one iterator.
 
     Raises UserError for one without a length, and RuntimeError for one that ends before its length.
     """
@@ -102,7 +102,7 @@ class PluginBatches:
     def __init__(self, loader: Any) -> None:
         if not hasattr(loader, "__len__"):
             raise UserError(
-                f"a plugin made a loader without a length ({type(loader).__name__}), by which no epoch can end"
+                f"the plugin's loader ({type(loader).__name__}) must define `__len__`, so that the epoch ends"
             )
         self.loader = loader
 
@@ -110,9 +110,9 @@ class PluginBatches:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Any]:
-        given = 0
-        for batch in self.loader:  # asked for its iterator only now: that draws random numbers
-            given += 1
+        yielded = 0
+        for batch in self.loader:  # iterated only now, since that draws random numbers
+            yielded += 1
             yield batch
-        if given < len(self):
-            raise RuntimeError(f"a plugin's loader gave {given} batches, but its length is {len(self)}")
+        if yielded < len(self):
+            raise RuntimeError(f"a plugin's loader gave {yielded} batches, but its length is {len(self)}")

@@ -1,24 +1,23 @@
-"""Sums over samples of squared per-sample gradients, layer by layer, from its input and the gradient at its output.
+"""Exact diagonal Fisher information from squared per-sample gradients.
 
-Where x_n is the input of a layer and δ_n = ∂L_n/∂y_n the gradient of sample n at its output, its gradient at the
-weights is δ_n x_nᵀ, summed over positions where several share the weights. A linear layer has one position, so that the
-sum of squares is itself one product: Σ_n (δ_n x_nᵀ)² = (δ²)ᵀ(x²).
+With x_n the input of a layer and δ_n = ∂L_n/∂y_n the gradient of sample n at its output, the gradient of the weights
+for sample n is δ_n x_nᵀ, summed over positions where several share the weights. A linear layer has a single position,
+so the sum of squares is one matrix product: Σ_n (δ_n x_nᵀ)² = (δ²)ᵀ(x²).
 
-A layer of another type is supported by registering a function for it with `squared_gradients.register`.
-
-Diagonal Fisher information: how much the model's answers hang on each weight, from gradients of single samples.
+To support another layer type, register a function for it with `squared_gradients.register`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce, singledispatch
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from metaplast.config.arguments import check_arguments
 from metaplast.errors import UserError
 from metaplast.nn import BatchNorm, TaskNorm
 
@@ -140,7 +139,7 @@ def diagonal_fisher(
     Squares are taken sample by sample, not of a batch's mean gradient, in one product a layer
     (:mod:`metaplast.strategies.fisher`); the batches they come in make no difference. This takes
     samples that do not see each other: the statistics of batch normalization have to be fixed ones, running averages or
-    those of :func:`metaplast.strategies.regularization.fixed_statistics`.
+    those of :func:`metaplast.strategies.regularization.frozen_batchnorm`.
 
     Args:
         network: maps (N, …) to logits (N, K). Each layer with parameters is called once, in the live state of its
@@ -187,10 +186,7 @@ def diagonal_fisher(
 
 def check_settings(labels: Labels, n_samples: int | None) -> None:
     """Raise UserError where one of the two is out of its range."""
-    if labels not in get_args(Labels):
-        raise UserError(f"labels={labels}: choose from {', '.join(get_args(Labels))}")
-    if n_samples is not None and (not isinstance(n_samples, int) or n_samples < 1):
-        raise UserError(f"n_samples={n_samples}: an integer of at least 1 is needed, or null for all")
+    check_arguments("metaplast.strategies.plugins.ewc.ewc_plugin", labels=labels, n_samples=n_samples)
 
 
 def check_network(network: nn.Module) -> None:

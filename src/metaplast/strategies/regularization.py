@@ -1,15 +1,12 @@
-"""The weights that a penalty acts on: those that the loss sees, or the hidden ones behind them.
+"""Shared parts of the regularization methods: which weights are penalized, the quadratic penalty, fixed statistics.
 
-A sum of quadratic pulls as one: however many tasks add to it, it holds one importance and one centre a weight.
+The sum of quadratic penalties over tasks is stored as a single quadratic form, with one importance and one center per
+weight however many tasks have been added:
 
     Σ_t F_t (w − w_t)² = A (w − w̄)² + R    with A = Σ_t F_t,  w̄ = Σ_t F_t w_t / A,  R = Σ_t F_t (w_t − w̄)²
 
-Two such forms are merged as weighted means and variances are (Chan et al. 1979): no large numbers are subtracted from
-each other, as they would be in A w² − 2 B w + C.
-
-What the consolidation plugins share: a quadratic penalty on the weights, added to the loss of every step.
-
-Batch normalization for a while by fixed statistics, or without its averages following what it is shown.
+Two forms are merged like weighted means and variances (Chan et al. 1979), which avoids the cancellation that expanding
+A w² − 2 B w + C would cause.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +18,7 @@ import torch
 from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor, nn
 
-from metaplast.config.arguments import check_choice
+from metaplast.config.arguments import check_arguments
 from metaplast.errors import UserError
 from metaplast.nn import BatchNorm, TaskNorm, binarize, hidden_weights, set_population_statistics, task_norms
 
@@ -31,7 +28,9 @@ NORMALIZATIONS = (TaskNorm, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.Gro
 """Layers whose γ and β are not counted among the weights, unless asked for."""
 
 
-def acted_weights(network: nn.Module, weights: Weights = "binary", norm_parameters: bool = False) -> dict[str, Tensor]:
+def penalized_weights(
+    network: nn.Module, weights: Weights = "binary", norm_parameters: bool = False
+) -> dict[str, Tensor]:
     """Trainable weights of `network` by parameter name, each with its graph to the parameter.
 
     With "binary" the weight of a binary layer is W^b = sign(W^h), whose gradient passes straight through to W^h; with
@@ -41,7 +40,7 @@ def acted_weights(network: nn.Module, weights: Weights = "binary", norm_paramete
     >>> import torch
     >>> from metaplast.nn import BinaryLinear
     >>> network = nn.Sequential(BinaryLinear(2, 2), TaskNorm(2))
-    >>> acted = acted_weights(network)
+    >>> acted = penalized_weights(network)
     >>> list(acted), acted["0.weight"].abs()
     (['0.weight'], tensor([[1., 1.],
             [1., 1.]], grad_fn=<AbsBackward0>))
@@ -97,7 +96,7 @@ class QuadraticPenalty:
         """Value at `weights`, a scalar tensor."""
         value: Tensor | float = self.rest
         for name, importance in self.importance.items():
-            value = value + _Pull.apply(weights[name], importance, self.centre[name])
+            value = value + _QuadraticForm.apply(weights[name], importance, self.centre[name])
         return torch.as_tensor(value)
 
     def removed_from(self, gradient: Tensor, name: str, weight: Tensor, strength: float) -> Tensor:
@@ -114,7 +113,7 @@ class QuadraticPenalty:
                 importance[name], centre[name] = added, other.centre[name]
                 continue
             total = importance[name] + added
-            share = torch.where(total > 0, added / total, 0)  # no pull at all: any centre will do
+            share = torch.where(total > 0, added / total, 0)  # importance 0: any center will do
             distance = other.centre[name] - centre[name]
             rest += (importance[name] * share * distance.square()).sum(dtype=torch.float64).item()
             importance[name], centre[name] = total, torch.addcmul(centre[name], share, distance)
@@ -130,7 +129,7 @@ class QuadraticPenalty:
         return cls(dict(state["importance"]), dict(state["centre"]), float(state["rest"]))
 
 
-class _Pull(torch.autograd.Function):
+class _QuadraticForm(torch.autograd.Function):
     """Σ A (w − w̄)²; half of the gradient is a by-product of the value and kept, which saves passes over the weights."""
 
     @staticmethod
@@ -164,30 +163,30 @@ class ConsolidationPlugin(SupervisedPlugin):  # type: ignore[misc]
 
     def __init__(self, strength: float, weights: Weights, norm_parameters: bool) -> None:
         super().__init__()
-        check_choice("weights", weights, Weights)
+        check_arguments("metaplast.strategies.plugins.ewc.ewc_plugin", weights=weights)
         self.strength, self.weights, self.norm_parameters = strength, weights, norm_parameters
         self.penalty = QuadraticPenalty()
         """Without its factor; 0 until the first experience has ended."""
 
-    def acted_weights(self, network: nn.Module) -> dict[str, Tensor]:
+    def penalized_weights(self, network: nn.Module) -> dict[str, Tensor]:
         """The weights that the penalty sees, by parameter name."""
-        return acted_weights(network, self.weights, self.norm_parameters)
+        return penalized_weights(network, self.weights, self.norm_parameters)
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Refuse what cannot work before the first step."""
+        """Check the network before the first step."""
         check_norm_parameters(self.norm_parameters, strategy.model)
 
     def before_backward(self, strategy: Any, **kwargs: Any) -> None:
         """Add the penalty to the loss."""
         if self.penalty.importance:
-            strategy.loss = strategy.loss + self.strength * self.penalty(self.acted_weights(strategy.model))
+            strategy.loss = strategy.loss + self.strength * self.penalty(self.penalized_weights(strategy.model))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that training has changed, as tensors and numbers."""
         return {"penalty": self.penalty.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         self.penalty = QuadraticPenalty.from_state_dict(state["penalty"])
 
 
@@ -201,7 +200,7 @@ def check_norm_parameters(norm_parameters: bool, network: nn.Module) -> None:
 
 
 @contextmanager
-def fixed_statistics(network: nn.Module, batches: Callable[[], Iterable[Tensor]]) -> Iterator[None]:
+def frozen_batchnorm(network: nn.Module, batches: Callable[[], Iterable[Tensor]]) -> Iterator[None]:
     """In evaluation mode, let every :class:`BatchNorm` normalize by statistics that no test batch changes.
 
     Layers with running averages keep to them. All others ("population" and "batch") use mean and variance over the
@@ -209,7 +208,7 @@ def fixed_statistics(network: nn.Module, batches: Callable[[], Iterable[Tensor]]
 
     >>> network = nn.Sequential(nn.Linear(1, 1), BatchNorm(1, test_statistics="batch")).eval()
     >>> x = torch.tensor([[1.0], [2.0], [6.0]])
-    >>> with fixed_statistics(network, lambda: [x]):
+    >>> with frozen_batchnorm(network, lambda: [x]):
     ...     torch.allclose(network(x)[:2], network(x[:2]), atol=1e-6)
     True
     """

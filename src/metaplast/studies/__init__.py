@@ -1,1 +1,1 @@
-"""Studies beside the training of tasks: the quadratic binary problem, and what the size of a hidden weight is worth."""
+"""Studies of hidden weights: the quadratic binary problem, and the cost of sign flips in trained networks."""

@@ -1,23 +1,20 @@
-"""What the size of a hidden weight means in a trained network: how much the loss rises when its sign is switched.
+"""The cost of sign flips in a trained network: how much the loss increases, by size of the hidden weight.
 
-The binary weights of one layer are binned by |W^h| / max|W^h|. From a bin, a batch of weights is drawn, their signs are
-switched, and the loss of the network is measured; then they are put back. The rise is given per weight switched. A bin
-that holds fewer weights than a batch has no draws to average over: it is measured once, all of it switched, and shown,
-but has no rank, as in the published code. Source: Laborieux et al. 2021 (arXiv 2101.07592), Fig. 5c–e.
+The binary weights of one layer are binned by |W^h| / max|W^h|. A batch of weights is drawn from a bin, their signs are
+flipped, and the increase of the loss per flipped weight is measured. A bin with fewer weights than a batch is measured
+once, with all its weights flipped; it is drawn, but not ranked, as in the published code. Source: Laborieux et al. 2021
+(arXiv 2101.07592), Fig. 5c–e.
 
-**No network is rebuilt for a draw.** Let X be the inputs of the layer, (N, in), and S = sign(W^h), (out, in). Switching
-the weights of a set B changes its product by
+**Computation.** Let X be the inputs of the layer, (N, in), and S = sign(W^h), (out, in). Flipping the weights of a set
+B changes its product by
 
     (1)    ΔY[:, o] = −2 Σ_{(o, i) in B} S[o, i] · X[:, i]
 
-so that X and Y = X Sᵀ are computed once for a layer, and a draw costs |B| columns and the layers behind.
+so X and Y = X Sᵀ are computed once per layer, and a draw costs |B| columns and the later layers.
 
-**Which statistics.** The loss that training brought down normalizes by the mean and variance of the batch it is taken
-on, and with the weights of that moment. So does `statistics="batch"`: the data given here are one batch. With "fixed"
-the normalization keeps the mean and variance that the unswitched network has on these data: then a switch also pays for
-the shift of its neuron's mean, which in training costs nothing.
-
-The figure of switched signs: the rise of the loss against the size of the hidden weight, a panel a layer.
+**Statistics.** In training, batch normalization uses the mean and variance of the current batch and weights. So does
+`statistics="batch"`, with all data as one batch. With "fixed", the mean and variance are those of the unflipped
+network: then a flip also costs the shift of its neuron's mean, which has no cost in training.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,21 +37,21 @@ Array = NDArray[np.float64]
 SwitchStatistics = Literal["batch", "fixed"]
 
 DRAWS = 100
-"""Batches drawn from a bin, the paper's number."""
+"""Batches drawn from a bin, as in the paper."""
 SWITCHED = (1000, 2000, 100)
-"""Weights switched at once in the paper's three layers."""
+"""Weights flipped at once in the paper's three layers."""
 CROSS_ENTROPY = nn.CrossEntropyLoss()
 
 
 class Switchable:
-    """One binary linear layer of a network on fixed data, and the loss after switching any of its binary weights.
+    """One binary linear layer of a network on fixed data, and the loss after flipping some of its binary weights.
 
     Args:
-        network: a sequence of layers, in evaluation mode, as :func:`prepare` leaves it.
+        network: a sequence of layers, in evaluation mode, from :func:`prepare`.
         layer: the name of a :class:`BinaryLinear` in it.
         x: images (N, …).
         y: classes (N,).
-        criterion: the loss of logits (N, K), here in float64, and classes.
+        criterion: the loss, a function of logits (N, K) in float64 and classes.
 
     >>> from metaplast.nn import bnn
     >>> x, y = torch.rand(9, 1, 2, 2), torch.arange(9) % 3
@@ -81,41 +78,38 @@ class Switchable:
 
     @torch.no_grad()
     def loss(self, switched: Tensor) -> float:
-        """The loss with the signs of the weights at `switched`, int64 (k,) into the flattened weight, turned.
-
-        No index may come twice.
-        """
+        """The loss with the signs at `switched`, distinct indices int64 (k,) into the flattened weight, flipped."""
         width, weights = self.linear.in_features, self.linear.weight
         places = torch.stack([switched // width, switched % width])
-        turned = -2 * self._signs[switched]
-        # Four times as fast as adding up rows of the inputs, and twice as fast as a dense product.
+        changes = -2 * self._signs[switched]
+        # Four times as fast as summing rows of the inputs, twice as fast as a dense product.
         change = torch.sparse.mm(
-            torch.sparse_coo_tensor(places, turned, weights.shape, check_invariants=True), self._inputs
+            torch.sparse_coo_tensor(places, changes, weights.shape, check_invariants=True), self._inputs
         )
         logits = self._behind(self._product + change.T)
         return float(self._criterion(logits.double(), self._classes))
 
 
 def prepare(network: nn.Module, x: Tensor, statistics: SwitchStatistics) -> nn.Sequential:
-    """Put a trained network in evaluation mode with the statistics asked for, and return it.
+    """Put a trained network in evaluation mode with the given statistics, and return it.
 
-    Raises UserError where its layers are no sequence, or a binary one is no linear one.
+    Raises UserError if it is not a sequence of layers, or if a binary layer is not linear.
     """
     convolutions = [n for n in hidden_weights(network) if not isinstance(network.get_submodule(n), BinaryLinear)]
     if not isinstance(network, nn.Sequential) or convolutions or not hidden_weights(network):
         raise UserError(
-            "the network has to be a sequence of binary linear layers and others (model=bnn) to switch signs"
+            "model: expected a sequence of layers whose binary ones are linear (model=bnn), got another network"
         )
     network.eval()
     for norm in network.modules():
         if isinstance(norm, BatchNorm):
             norm.test_statistics = "batch" if statistics == "batch" else "population"
-    set_population_statistics(network, lambda: [x])  # nothing to do for "batch"
+    set_population_statistics(network, lambda: [x])  # no effect for "batch"
     return network
 
 
 def batch_sizes(n_layers: int) -> list[int]:
-    """Weights to switch at once in each layer: the paper's numbers, that of its middle layer in all middle ones.
+    """Weights to flip at once in each layer: the paper's numbers, with its middle one for all middle layers.
 
     >>> batch_sizes(2), batch_sizes(4)
     ([1000, 100], [1000, 2000, 2000, 100])
@@ -126,52 +120,52 @@ def batch_sizes(n_layers: int) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class SwitchedLayer:
-    """What switching signs in one layer costs, by bin of |W^h| / max|W^h|, each array of shape (bins,)."""
+    """The cost of sign flips in one layer, by bin of |W^h| / max|W^h|, each array of shape (bins,)."""
 
     name: str
     loss: float
-    """Loss of the network as it is."""
+    """Loss of the network without flips."""
     largest: float
     """max |W^h|."""
     count: NDArray[np.int64]
     """Weights in each bin."""
     switched: NDArray[np.int64]
-    """Weights switched at once: the number asked for, or all that the bin holds."""
+    """Weights flipped at once: the given number, or all weights of a smaller bin."""
     draws: NDArray[np.int64]
-    """Batches drawn; 1 where a batch is the whole bin, 0 where the bin is empty."""
+    """Batches drawn; 1 if a batch is the whole bin, 0 if the bin is empty."""
     mean: Array
-    """Mean rise of the loss per weight switched, over the draws; NaN in an empty bin."""
+    """Mean increase of the loss per flipped weight, over the draws; NaN in an empty bin."""
     spread: Array
-    """Standard deviation of that over the draws; NaN below two draws."""
+    """Its standard deviation over the draws; NaN for fewer than two."""
 
     @property
-    def centre(self) -> Array:
+    def center(self) -> Array:
         """Middle of each bin, in (0, 1)."""
         return (np.arange(len(self.count)) + 0.5) / len(self.count)
 
     @property
     def full(self) -> NDArray[np.bool_]:
-        """Whether the bin holds as many weights as are switched at once, so that its draws can be compared."""
+        """Whether the bin has more weights than are flipped at once, so that there are several draws."""
         several: NDArray[np.bool_] = self.draws > 1
         return several
 
     @property
     def rank_correlation(self) -> float:
-        """Spearman's ρ of bin and mean rise, over the full bins; NaN below two of them."""
+        """Spearman's ρ of bin and mean increase over the full bins; NaN for fewer than two."""
         return self._ranks(self.full)
 
     @property
     def rank_correlation_of_all(self) -> float:
-        """The same over all bins that hold a weight, however few."""
+        """The same over all bins with at least one weight."""
         return self._ranks(self.count > 0)
 
     @property
-    def held(self) -> bool:
-        """Whether the larger a hidden weight, the dearer its switch: a rank correlation of at least 0.9."""
+    def passed(self) -> bool:
+        """Whether flips cost more for larger hidden weights: a rank correlation of at least 0.9."""
         return self.rank_correlation >= RANK_CORRELATION_NEEDED
 
-    def _ranks(self, kept: NDArray[np.bool_]) -> float:
-        return rank_correlation(self.centre[kept], self.mean[kept])
+    def _ranks(self, chosen: NDArray[np.bool_]) -> float:
+        return rank_correlation(self.center[chosen], self.mean[chosen])
 
 
 def measure_layer(
@@ -186,22 +180,22 @@ def measure_layer(
     criterion: nn.Module = CROSS_ENTROPY,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> SwitchedLayer:
-    """Switch `switched` ≥ 1 weights of `layer` at a time, `draws` ≥ 2 times a bin, and measure the rise of the loss.
+    """Flip `switched` ≥ 1 weights of `layer` at a time, `draws` ≥ 2 times per bin, and measure the loss.
 
-    `network` is what :func:`prepare` returned; `x` (N, …) and `y` (N,) are the data, `criterion` is their loss.
-    `progress` is called with the number of bins done and of all.
+    `network` is from :func:`prepare`; `x` (N, …) and `y` (N,) are the data, `criterion` is the loss. `progress` is
+    called with the number of bins done and the total.
     """
     switchable = Switchable(network, layer, x, y, criterion)
     size = switchable.linear.weight.detach().abs().double().flatten().numpy()
     bin_of = np.minimum((bins * size / size.max()).astype(np.int64), bins - 1)
     base = switchable.loss(torch.empty(0, dtype=torch.int64))
-    rises: list[Array] = []
+    increases: list[Array] = []
     for b in range(bins):
         members = np.flatnonzero(bin_of == b)
         n = min(switched, members.size)
-        times = 0 if n == 0 else 1 if n == members.size else draws  # all of a bin is the same batch every time
+        times = 0 if n == 0 else 1 if n == members.size else draws  # a whole bin is the same batch every time
         batches = (torch.from_numpy(rng.choice(members, n, replace=False)) for _ in range(times))
-        rises.append(np.array([(switchable.loss(batch) - base) / n for batch in batches]))
+        increases.append(np.array([(switchable.loss(batch) - base) / n for batch in batches]))
         progress(b + 1, bins)
     count = np.bincount(bin_of, minlength=bins)
     return SwitchedLayer(
@@ -210,18 +204,18 @@ def measure_layer(
         largest=float(size.max()),
         count=count,
         switched=np.minimum(count, switched),
-        draws=np.array([rise.size for rise in rises]),
-        mean=np.array([rise.mean() if rise.size else np.nan for rise in rises]),
-        spread=np.array([rise.std() if rise.size > 1 else np.nan for rise in rises]),
+        draws=np.array([increase.size for increase in increases]),
+        mean=np.array([increase.mean() if increase.size else np.nan for increase in increases]),
+        spread=np.array([increase.std() if increase.size > 1 else np.nan for increase in increases]),
     )
 
 
 _INK = "#2b2d33"
-_COLOUR = "#c8553d"
+_COLOR = "#c8553d"
 
 
 def draw_sign_switch(layers: Sequence[SwitchedLayer], title: str) -> Figure:
-    """Draw one panel a layer, left to right; the figure belongs to no window and is saved by the caller."""
+    """Draw the increase of the loss against the size of the hidden weight, one panel per layer."""
     figure = Figure(figsize=(4.6 * len(layers), 4.4), layout="constrained")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     for layer, ax in zip(layers, figure.subplots(1, len(layers), squeeze=False)[0], strict=True):
@@ -234,22 +228,22 @@ def _draw_layer(ax: Axes, layer: SwitchedLayer) -> None:
     ax.axhline(0, color=_INK, linewidth=0.6)
     if full.any():
         ax.errorbar(
-            layer.centre[full],
+            layer.center[full],
             layer.mean[full],
             layer.spread[full],
             fmt="o-",
-            color=_COLOUR,
+            color=_COLOR,
             markersize=6,
             capsize=3,
             label=f"mean ± spread of {layer.draws.max()} draws of {layer.switched.max()} weights",
         )
     if thin.any():
-        label = "bins with fewer: all of it, once"
-        ax.plot(layer.centre[thin], layer.mean[thin], "o", color="#9a9da5", markerfacecolor="white", label=label)
+        label = "smaller bins: all weights, once"
+        ax.plot(layer.center[thin], layer.mean[thin], "o", color="#9a9da5", markerfacecolor="white", label=label)
     ax.set(xlabel=rf"$|W^h|\,/\,\max |W^h|$   (max {layer.largest:.2f})", xlim=(-0.02, 1.02))
-    ax.set_ylabel("rise of the loss per weight switched")
+    ax.set_ylabel("increase of the loss per flipped weight")
     ax.set_title(f"{layer.name}: rank correlation {layer.rank_correlation:.3f}", loc="left", fontsize=11)
-    # A bin of two or three weights may lie far off, and would press all others flat.
+    # The limits ignore small bins, which may be outliers.
     if full.any():
         top = float((layer.mean + layer.spread)[full].max())
         ax.set_ylim(bottom=min(-0.1 * top, float((layer.mean - layer.spread)[full].min())), top=2 * top)

@@ -1,4 +1,4 @@
-"""A job of a sweep, in whatever process its launcher runs it: it keeps the journal, and does what is left to do."""
+"""A job of a sweep, in whatever process its launcher runs it: it writes its journal entry, and runs or resumes."""
 
 import logging
 import os
@@ -8,113 +8,116 @@ from pathlib import Path
 from typing import Any
 
 from hydra.conf import HydraConf
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import TYPED_NOW, override_key
 from metaplast.config.validate import check, warnings
-from metaplast.errors import INTERRUPTED, PIPE_CLOSED, TERMINATED, JobError, UserError
-from metaplast.runs.directory import has_checkpoint, occupied, saved_config
+from metaplast.errors import STOPPED_BY, JobError, UserError
+from metaplast.runs.directory import has_checkpoint, lock_run_dir, saved_config
 from metaplast.runs.journal import Job, Journal
+from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import read_summary
-from metaplast.training.signals import stoppable
+from metaplast.runs.untrusted import names_trusted, targets_in
+from metaplast.training.signals import handle_signals, stopped_by
 
-STOPPED = {INTERRUPTED: "Ctrl-C", TERMINATED: "SIGTERM", PIPE_CLOSED: "a closed pipe"}
-PATIENCE = 60.0
-"""Seconds that a job waits for its directory: a process that a killed launcher left there may still be ending."""
+LOCK_TIMEOUT = 60.0
+"""Seconds that a resumed job waits for its directory, where a process of a killed launcher may still be ending."""
 
 log = logging.getLogger(__name__)
 
 
 def run_in_sweep(task: Callable[[DictConfig, Path], Any], config: DictConfig, hydra: HydraConf) -> Any:
-    """Run `task` as job `hydra.job.num` of the sweep in `hydra.sweep.dir`, and return what it returns.
+    """Run `task` as job `hydra.job.num` of the sweep in `hydra.sweep.dir`, and return its result.
 
-    A job that the journal calls completed is not run again; one that left a checkpoint goes on from it. Raises JobError
-    for whatever a job dies of, `sys.exit` included; SystemExit where it is stopped from outside.
+    A completed job is not run again; one that left a checkpoint is resumed. Raises JobError for whatever fails in a
+    job, `sys.exit` included; SystemExit where it is stopped from outside.
     """
     run_dir, journal = Path(hydra.runtime.output_dir), Journal(Path(hydra.sweep.dir))
-    job = entry(journal, _of(hydra, run_dir))
-    if (result := result_of(journal, job)) is not None:
+    job = journal_entry(journal, _job_of(hydra, run_dir))
+    if (result := completed_result(journal, job)) is not None:
         return result
+    timeout = LOCK_TIMEOUT if job.attempt else 0
     try:
-        with stoppable(run_dir), occupied(run_dir, PATIENCE if job.attempt else 0), _recorded(journal, job):
-            config = _continued(config, run_dir)
-            check(config)  # once more, for the jobs of sweepers that make up their values
-            for warning in warnings(config):
-                log.warning(warning)
+        with handle_signals(run_dir), lock_run_dir(run_dir, timeout), _recorded(journal, job):
+            config = _with_resume(config, run_dir)
+            check_again(config)
             return task(config, run_dir)
     except SystemExit as stop:
-        if stop.code in STOPPED:
+        if stop.code in STOPPED_BY:
             raise
-        raise JobError(f"{job.words}: {in_a_line(stop)}") from stop
+        raise JobError(f"{job.words}: {in_one_line(stop)}") from stop
     except Exception as error:
         log.error("%s failed: %s", job.words, error, exc_info=None if isinstance(error, UserError) else error)
-        raise JobError(f"{job.words}: {in_a_line(error)}") from error
+        raise JobError(f"{job.words}: {in_one_line(error)}") from error
 
 
-def result_of(journal: Journal, job: Job) -> Any:
-    """What a completed job returned, None where it is not completed; the journal is mended if it did not hear of it."""
+def check_again(config: DictConfig) -> None:
+    """Check a configuration in its run, since some sweepers make up values, and log the warnings about it."""
+    check(config)
+    for warning in warnings(config):
+        log.warning(warning)
+
+
+def completed_result(journal: Journal, job: Job) -> Any:
+    """The result of a completed job, None for any other; a journal that missed the end of the job is corrected."""
     result = read_summary(journal.sweep_dir / job.directory)
-    if result.get("status") in ("completed", "pruned"):  # a search pruned it: it is not to be gone on with
-        if job.status != "completed":  # killed between the two
-            journal.write(job.over("completed"))
+    if result.get("status") in (RunStatus.COMPLETED, RunStatus.PRUNED):  # what a search pruned is not resumed
+        if job.status is not RunStatus.COMPLETED:  # killed between the two
+            journal.write(job.over(RunStatus.COMPLETED))
         return result
-    return {} if job.status == "completed" else None
+    return {} if job.status is RunStatus.COMPLETED else None
 
 
-def in_a_line(error: BaseException) -> str:
-    """Say an error in a line, with its kind unless it is one of the user's."""
-    said = " ".join(str(error).split())
-    return said if isinstance(error, UserError | JobError) else f"{type(error).__name__}: {said}".rstrip(": ")
+def in_one_line(error: BaseException) -> str:
+    """The text of an error in one line, after its type unless it is a user error."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError | JobError) else f"{type(error).__name__}: {text}".rstrip(": ")
 
 
-def told(overrides: Sequence[str]) -> list[str]:
-    """The overrides that make a job what it is: not that it goes on, nor what share of the cores it has."""
-    return [override for override in overrides if key_of(override) not in ("resume", "trainer.threads")]
-
-
-def entry(journal: Journal, job: Job) -> Job:
+def journal_entry(journal: Journal, job: Job) -> Job:
     """The entry in the journal with the number of `job`; `job` itself where there is none.
 
-    Raises JobError where that number is known with other overrides.
+    Raises JobError where the journal has that number with other overrides.
     """
     known = journal.job(job.number)
-    if known is not None and told(known.overrides) != told(job.overrides):
-        raise JobError(f"{known.words}: is already in this sweep, and was now to run with {' '.join(job.overrides)}")
+    if known is not None and _identity(known.overrides) != _identity(job.overrides):
+        raise JobError(f"{known.words}: is already in this sweep, expected {' '.join(job.overrides)}")
     return known or job
 
 
-def _of(hydra: HydraConf, run_dir: Path) -> Job:
-    """The job that Hydra is running, as new: the journal does not know it where another sweeper made it up."""
-    overrides = [override for override in hydra.overrides.task if key_of(override) != "resume"]
-    directory = os.path.relpath(run_dir, hydra.sweep.dir)
-    return Job(hydra.job.num, overrides, directory, " ".join(overrides))
+def _identity(overrides: Sequence[str]) -> list[str]:
+    """The overrides that define a job: not whether it is resumed, nor its share of the CPUs."""
+    return [override for override in overrides if override_key(override) not in (*TYPED_NOW, "trainer.threads")]
+
+
+def _job_of(hydra: HydraConf, run_dir: Path) -> Job:
+    """The job that Hydra is running, as a new entry: the journal lacks those that another sweeper makes up."""
+    overrides = [override for override in hydra.overrides.task if override_key(override) not in TYPED_NOW]
+    return Job(hydra.job.num, overrides, os.path.relpath(run_dir, hydra.sweep.dir), " ".join(overrides))
 
 
 @contextmanager
 def _recorded(journal: Journal, job: Job) -> Iterator[None]:
-    """Write into the journal that the job starts, and how it ends."""
+    """Write the start and the end of the job into the journal."""
     begun = job.begun()
     journal.write(begun)
     try:
         yield
     except BaseException as error:
-        by = _stopped_by(error)
-        journal.write(begun.over("killed", f"stopped by {by}") if by else begun.over("failed", in_a_line(error)))
+        by = stopped_by(error)
+        status, why = (RunStatus.KILLED, f"stopped by {by}") if by else (RunStatus.FAILED, in_one_line(error))
+        journal.write(begun.over(status, why))
         raise
-    journal.write(begun.over("completed"))
+    journal.write(begun.over(RunStatus.COMPLETED))
 
 
-def _stopped_by(error: BaseException) -> str | None:
-    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
-        return STOPPED[INTERRUPTED]
-    return STOPPED.get(error.code) if isinstance(error, SystemExit) and isinstance(error.code, int) else None
-
-
-def _continued(config: DictConfig, run_dir: Path) -> DictConfig:
-    """The configuration to run with: the one that the run in `run_dir` was cut with, if it left a checkpoint."""
+def _with_resume(config: DictConfig, run_dir: Path) -> DictConfig:
+    """The configuration to run with: the saved one of an interrupted run with a checkpoint, else `config`."""
     if has_checkpoint(run_dir):
-        saved = saved_config(run_dir, str(run_dir))
-        saved["resume"] = str(run_dir)
+        trust = names_trusted(config.get("trust"))
+        typed = targets_in(OmegaConf.to_container(config, resolve=False))  # by the command that goes on with the sweep
+        saved = saved_config(run_dir, str(run_dir), {*trust, *typed})
+        saved["resume"], saved["trust"] = str(run_dir), config.get("trust")
         return saved
     with read_write(config), open_dict(config):
         config.resume = None

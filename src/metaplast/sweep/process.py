@@ -1,6 +1,6 @@
-"""One job in a process of its own, forked from the warm parent; both of its ends, the command's and the process's.
+"""The process of a job, forked from a fork server that has the imports: the command's end of it and the job's.
 
-A fork is safe as long as the parent has started no OpenMP thread and no CUDA: it imports, and computes nothing.
+A fork is safe as long as the server has started no OpenMP thread and no CUDA: it imports, and computes nothing.
 """
 
 import logging
@@ -19,19 +19,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from metaplast.private_api import has_forkserver
 from metaplast.runs.journal import Job
 
-TICK = 0.5
-"""Seconds between two looks at jobs that say nothing."""
-LAUNCHER_DIED = 90.0
+POLL_SECONDS = 0.5
+"""Between two looks at jobs that send nothing."""
+ORPHAN_TIMEOUT = 90.0
 """Seconds that a job has to end by itself after the command that started it is gone."""
 
 
-def warm_up(imports: Sequence[str]) -> None:
-    """Start the warm parent, unless it is there, without waiting for its `imports`."""
+def preload(imports: Sequence[str]) -> None:
+    """Start the fork server, unless it runs, without waiting for its `imports`."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(list(imports))
     before = os.environ.get("PYTHONPATH")
-    # The parent finds modules as this process does; by itself it would not know the folder of the script.
+    # The server finds modules as this process does; by itself it would not know the folder of the script.
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
     try:
         forkserver.ensure_running()
@@ -42,14 +43,14 @@ def warm_up(imports: Sequence[str]) -> None:
             os.environ["PYTHONPATH"] = before
 
 
-def in_warm_fork(function: Callable[..., None], *arguments: Any) -> int | None:
-    """Call `function` in a fork of the warm parent, which has its imports; None where there is no such parent.
+def run_in_forkserver(function: Callable[..., None], *arguments: Any) -> int | None:
+    """Call `function` in a fork of the server, which has its imports; None where no server runs.
 
     Returns the exit status: 0 once it has returned. `function` and its arguments are pickled.
     """
-    if getattr(forkserver._forkserver, "_forkserver_alive_fd", None) is None:
+    if not has_forkserver():
         return None
-    process = _forked(function, *arguments, daemon=True)
+    process = _fork(function, *arguments, daemon=True)
     process.join()
     return process.exitcode
 
@@ -62,15 +63,15 @@ def pickled(*values: Any) -> bytes:
     return pickle
 
 
-class Worker:
-    """A job's process, as the command sees it.
+class JobProcess:
+    """The process of a job, as the command sees it.
 
     Args:
-        job: its entry in the journal, before it starts.
+        job: its journal entry, before it starts.
         common: the pickled context, configuration, function and Hydra's singletons, the same for all jobs.
         overrides: what Hydra composes the job from.
-        output: the file that its standard output and standard error are added to.
-        gpu: the GPU it sees, None for all of them.
+        output: the file that its standard output and standard error are appended to.
+        gpu: the GPU that it sees; None: all of them.
     """
 
     def __init__(self, job: Job, common: bytes, overrides: Sequence[str], output: Path, gpu: str | None) -> None:
@@ -79,76 +80,76 @@ class Worker:
         """The JobReturn; None where the process ended without one."""
         self.receiver, sender = multiprocessing.Pipe(duplex=False)
         name = f"job-{job.number}"
-        self._process = _forked(_work, sender, common, job.number, list(overrides), output, gpu, name=name)
+        self._process = _fork(_run_job, sender, common, job.number, list(overrides), output, gpu, name=name)
         sender.close()
 
     @property
-    def over(self) -> bool:
-        """Whether the process has ended, whatever the warm parent, which may be dead, says of it."""
+    def is_done(self) -> bool:
+        """Whether the process has ended; its exit code alone does not tell, since the fork server may be dead."""
         if not self.receiver.closed and self.receiver.poll():
             try:
                 import cloudpickle
 
                 self.returned = cloudpickle.loads(self.receiver.recv_bytes())
-                return False  # it is on its way out
+                return False  # it is about to end
             except EOFError:
                 self.receiver.close()
         if self.receiver.closed:
             return True
-        return self._process.exitcode is not None and not _lives(self._process.pid)
+        return self._process.exitcode is not None and not _is_alive(self._process.pid)
 
     @property
     def exit_status(self) -> int:
-        """As Python has it: a negative signal, or the status."""
+        """The negative number of a signal, or the exit status; 255 where nobody knows it."""
         self._process.join(timeout=10)
         return 255 if self._process.exitcode is None else self._process.exitcode
 
     @property
-    def how_it_ended(self) -> str:
-        """Why there is no result, in words."""
+    def exit_reason(self) -> str:
+        """Why there is no result."""
         status = self.exit_status
         if status < 0:
             return f"killed by {signal.Signals(-status).name}"
         return f"ended its process with status {status}"
 
-    def ask_to_stop(self) -> None:
+    def terminate(self) -> None:
         """Send SIGTERM."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Send SIGKILL, unless it is over."""
-        if not self.over:
+        """Send SIGKILL, unless the process has ended."""
+        if not self.is_done:
             self._signal(signal.SIGKILL)
             self.wait(10)
 
     def wait(self, seconds: float) -> None:
-        """Wait until the process is over, at most so long."""
+        """Wait until the process has ended, at most `seconds`."""
         end = time.monotonic() + seconds
-        while not self.over and time.monotonic() < end:
-            wait([self.receiver], timeout=TICK)
+        while not self.is_done and time.monotonic() < end:
+            wait([self.receiver], timeout=POLL_SECONDS)
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process.pid is not None and not self.over:
+        if self._process.pid is not None and not self.is_done:
             os.kill(self._process.pid, number)
 
 
-def wait_for_any(running: Mapping[int, Worker]) -> list[int]:
-    """Wait, for a tick at most, and return the keys of those that are over."""
-    wait([worker.receiver for worker in running.values()], timeout=TICK)
-    return [key for key, worker in running.items() if worker.over]
+def wait_for_any(running: Mapping[int, JobProcess]) -> list[int]:
+    """Wait, at most `POLL_SECONDS`, and return the keys of the processes that have ended."""
+    wait([process.receiver for process in running.values()], timeout=POLL_SECONDS)
+    return [key for key, process in running.items() if process.is_done]
 
 
-def _forked(function: Callable[..., None], *arguments: Any, **settings: Any) -> BaseProcess:
-    """Start a fork of the warm parent that calls `function`; `settings` are those of a `multiprocessing.Process`."""
+def _fork(function: Callable[..., None], *arguments: Any, **settings: Any) -> BaseProcess:
+    """Start a fork of the server that calls `function`; `settings` are those of `multiprocessing.Process`."""
     process = multiprocessing.get_context("forkserver").Process(target=function, args=arguments, **settings)
-    with _no_main():
+    with _without_main():
         process.start()
     return process
 
 
 @contextmanager
-def _no_main() -> Iterator[None]:
-    """Hide the script, which multiprocessing would run again in every child: the job's function is pickled by value."""
+def _without_main() -> Iterator[None]:
+    """Hide the script, which multiprocessing would run again in every child; the job's function is pickled by value."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
@@ -157,7 +158,7 @@ def _no_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _lives(pid: int | None) -> bool:
+def _is_alive(pid: int | None) -> bool:
     try:
         os.kill(pid or 0, 0)
     except ProcessLookupError:
@@ -165,11 +166,15 @@ def _lives(pid: int | None) -> bool:
     return True
 
 
-def _work(sender: Connection, common: bytes, number: int, overrides: list[str], output: Path, gpu: str | None) -> None:
-    """Run a job in this process, and send its JobReturn."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the command passes it on
-    _write_to(output)
-    threading.Thread(target=_follow_the_command, daemon=True).start()
+def _run_job(
+    sender: Connection, common: bytes, number: int, overrides: list[str], output: Path, gpu: str | None
+) -> None:
+    """Run a job in this process, and send its JobReturn to the command."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a terminal sends Ctrl-C to all its processes; the command passes it on
+    _redirect_output(output)
+    threading.Thread(target=_end_with_command, daemon=True).start()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     import cloudpickle
@@ -196,20 +201,20 @@ def _work(sender: Connection, common: bytes, number: int, overrides: list[str], 
     logging.shutdown()
 
 
-def _write_to(output: Path) -> None:
-    """Add what this process says, and what libraries in it write past Python, to the end of a file."""
+def _redirect_output(output: Path) -> None:
+    """Append what this process prints, and what libraries in it write without Python, to a file."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     for stream in (1, 2):
         os.dup2(file, stream)
     os.close(file)
 
 
-def _follow_the_command() -> None:
-    """End this process, as SIGTERM would, once the command is gone: what nobody waits for is left for resume=true."""
+def _end_with_command() -> None:
+    """End this process by SIGTERM once the command is gone: it saves a checkpoint, for resume=true."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(LAUNCHER_DIED)
+        time.sleep(ORPHAN_TIMEOUT)
         os._exit(1)

@@ -1,4 +1,4 @@
-"""One view of a whole sweep: a bar on a terminal, a line a finished job elsewhere.
+"""The progress of a sweep: a bar on a terminal, a line for each finished job elsewhere.
 
 ━━━━━━━━━━━ 2 running · 9/12 done · 1 failed · 0:00:41 left
 """
@@ -14,15 +14,16 @@ from hydra.core.utils import JobReturn, JobStatus
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from metaplast.private_api import result_or_error
 from metaplast.runs.journal import Job
 
 
-class SweepView:
-    """Says how many jobs run, are done and failed, and how long the rest will take.
+class SweepProgress:
+    """Shows how many jobs run, are completed and failed, and the time left.
 
     Args:
-        total: jobs to come.
-        n_jobs: how many run at once.
+        total: the number of jobs to run.
+        n_jobs: the number of jobs at once.
     """
 
     def __init__(self, total: int, n_jobs: int) -> None:
@@ -33,7 +34,7 @@ class SweepView:
         self._first_start: float | None = None
         self._bar: Progress | None = None
 
-    def __enter__(self) -> "SweepView":
+    def __enter__(self) -> "SweepProgress":
         if self.total and self._console.is_terminal and not self._console.is_dumb_terminal:
             columns = (
                 BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
@@ -51,21 +52,23 @@ class SweepView:
             self.refresh()
             self._bar.stop()
 
-    def started(self) -> None:
-        """Count a job that starts."""
+    def job_started(self) -> None:
+        """Count a started job."""
         self.running += 1
         self._first_start = self._first_start or monotonic()
 
-    def ended(self, job: Job, returned: JobReturn, log: Path) -> None:
-        """Count a job that has ended, and say how: all of them in lines, the failed ones above a bar."""
+    def job_ended(self, job: Job, returned: JobReturn, log: Path) -> None:
+        """Count an ended job and print a line about it; above a bar, only about a failed one."""
         self.running -= 1
         completed = returned.status == JobStatus.COMPLETED
         self.done += completed
         self.failed += not completed
         if completed and self._bar is not None:
             return
-        what = _score(returned._return_value) if completed else f"{job.error} (see {log})"
-        self._console.print(self._joined([f"{job.words} {job.status}", what, *([] if self._bar else self._counts())]))
+        outcome = _score(result_or_error(returned)) if completed else f"{job.error} (see {log})"
+        self._console.print(
+            self._joined([f"{job.words} {job.status}", outcome, *([] if self._bar else self._counts())])
+        )
         sys.stdout.flush()
 
     def refresh(self) -> None:
@@ -81,10 +84,10 @@ class SweepView:
         return [*counts, *([f"{self.failed} failed"] if self.failed else []), *self._time_left()]
 
     def _time_left(self) -> list[str]:
-        over = self.done + self.failed
-        if not over or self._first_start is None or over == self.total:
+        ended = self.done + self.failed
+        if not ended or self._first_start is None or ended == self.total:
             return []
-        left = (monotonic() - self._first_start) / over * (self.total - over)
+        left = (monotonic() - self._first_start) / ended * (self.total - ended)
         return [f"{timedelta(seconds=round(left))} left"]
 
     def _joined(self, parts: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""A sweep as a whole: its directory, found again by `resume=true`; its report, and its exit status."""
+"""A sweep as a whole: opening its directory, finding it again for `resume=true`, its report and its exit status."""
 
 import logging
 import re
@@ -9,71 +9,72 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaplast.config.overrides import key_of
+from metaplast.config.overrides import override_key
 from metaplast.errors import PIPE_CLOSED, JobError, UserError
-from metaplast.runs.journal import SWEEP, Job, Journal, now
+from metaplast.io import acquire_lock
+from metaplast.runs.directory import lock_run_dir
+from metaplast.runs.journal import Job, Journal, now
+from metaplast.runs.paths import METRICS, SWEEP, SWEEP_LOCK
+from metaplast.runs.status import RunStatus
 from metaplast.system import flush_stdout
-from metaplast.training.signals import terminable
+from metaplast.training.signals import exit_on_signals
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from filelock import BaseFileLock
 
 SWEEPS = Path("outputs") / "multirun"
-"""Where sweeps lie unless hydra.sweep.dir says otherwise (conf/train.yaml)."""
-LOCK = ".sweep.lock"
-"""Not the name that marks the directory of a run, and that a study holds."""
-LOST = "killed without a word"
+"""Where sweeps are unless hydra.sweep.dir says otherwise (conf/train.yaml)."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class _UnderWay:
+class _ActiveSweep:
     journal: Journal
-    lock: "FileLock"
+    lock: "BaseFileLock"
     """Held while the command that runs the sweep lives."""
     numbers: Sequence[int]
-    """The jobs known beforehand; none where a sweeper makes them up."""
-    began: str
-    """When this command began (ISO 8601, UTC)."""
+    """The jobs that are known from the start; none where a sweeper makes them up."""
+    started: str
+    """When this command started (ISO 8601, UTC)."""
 
-    def is_concerned_with(self, job: Job) -> bool:
-        """Whether `job` was to be run by this command, not by an earlier one in the same directory."""
-        return job.number in self.numbers if self.numbers else (job.started or "") >= self.began
-
-
-_under_way: list[_UnderWay] = []
-"""The sweep of this process. Hydra makes its callbacks itself, so that the command cannot hand one over."""
+    def includes(self, job: Job) -> bool:
+        """Whether this command was to run `job`, not an earlier one in the same directory."""
+        return job.number in self.numbers if self.numbers else (job.started or "") >= self.started
 
 
-def what_defines(overrides: Sequence[str]) -> list[str]:
-    """The overrides by which a sweep is known again; who runs it, and where it lies, may change.
+_active: list[_ActiveSweep] = []
+"""The sweep of this process. Hydra makes its callbacks itself, so the command cannot pass one to them."""
 
-    >>> what_defines(["m=0,1", "resume=true", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"])
+
+def defining_overrides(overrides: Sequence[str]) -> list[str]:
+    """The overrides that identify a sweep: not its launcher, its directory or `resume`.
+
+    >>> defining_overrides(["m=0,1", "resume=true", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"])
     ['m=0,1']
     """
-    changeable = r"resume$|hydra/launcher$|hydra\.launcher\.|hydra\.sweep\.dir$|hydra\.mode$"
-    return [override for override in overrides if not re.match(changeable, key_of(override))]
+    changeable = r"resume$|trust$|hydra/launcher$|hydra\.launcher\.|hydra\.sweep\.dir$|hydra\.mode$"
+    return [override for override in overrides if not re.match(changeable, override_key(override))]
 
 
-def find(overrides: Sequence[str], sweep_dir: Path | None) -> Path:
-    """Return the directory of the sweep to go on with: `sweep_dir`, or else the newest one with these overrides.
+def find_sweep(overrides: Sequence[str], sweep_dir: Path | None) -> Path:
+    """Return the directory of the sweep to resume: `sweep_dir`, or else the newest one with these overrides.
 
     Raises UserError where there is none, or where the one in `sweep_dir` was started with other overrides.
     """
-    wanted = what_defines(overrides)
+    wanted = defining_overrides(overrides)
     shown = " ".join(wanted) or "no settings"
     if sweep_dir is not None:
         about = Journal(sweep_dir).about()
         if "overrides" not in about:
             raise UserError(f"resume=true: there is no sweep in hydra.sweep.dir={sweep_dir} (it would hold {SWEEP})")
-        if (had := what_defines(about["overrides"])) != wanted:
+        if (had := defining_overrides(about["overrides"])) != wanted:
             raise UserError(f"resume=true: the sweep in {sweep_dir} is -m {' '.join(had)}, not {shown}")
         return sweep_dir.absolute()
     found = [
         (about.get("started", ""), path.parent)
         for path in SWEEPS.glob(f"*/*/{SWEEP}")
-        if what_defines((about := Journal(path.parent).about()).get("overrides", [])) == wanted
+        if defining_overrides((about := Journal(path.parent).about()).get("overrides", [])) == wanted
     ]
     if not found:
         raise UserError(
@@ -82,19 +83,15 @@ def find(overrides: Sequence[str], sweep_dir: Path | None) -> Path:
     return max(found)[1].absolute()
 
 
-def begin(sweep_dir: Path, overrides: Sequence[str], jobs: Sequence[Job], resumed: bool) -> None:
-    """Take the sweep in `sweep_dir` for this process, and lay its journal, or check the one that is there.
+def open_sweep(sweep_dir: Path, overrides: Sequence[str], jobs: Sequence[Job], resumed: bool) -> None:
+    """Lock the sweep in `sweep_dir` for this process, and write its journal, or check that of a resumed one.
 
-    `jobs` are those known beforehand: none where a sweeper makes them up. Raises UserError where another process has
-    the sweep, or where jobs are not those that the journal knows.
+    `jobs` are those known from the start: none where a sweeper makes them up. Raises UserError where another process
+    has the sweep, or where the jobs differ from those in the journal.
     """
-    from filelock import FileLock, Timeout
-
-    lock, journal = FileLock(sweep_dir / LOCK), Journal(sweep_dir)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise UserError(f"{sweep_dir}: another command is running this sweep; wait for it, or end it first") from None
+    lock, journal = acquire_lock(sweep_dir / SWEEP_LOCK), Journal(sweep_dir)
+    if lock is None:
+        raise UserError(f"{sweep_dir}: another command is running this sweep; wait for it, or end it first")
     known = {job.number: job for job in journal.jobs()} if resumed else {}
     for job in jobs:
         before = known.get(job.number)
@@ -105,89 +102,88 @@ def begin(sweep_dir: Path, overrides: Sequence[str], jobs: Sequence[Job], resume
     for job in jobs:
         if job.number not in known:
             journal.write(job)
-    _under_way.append(_UnderWay(journal, lock, [job.number for job in jobs], now()))
+    _active.append(_ActiveSweep(journal, lock, [job.number for job in jobs], now()))
 
 
 @contextmanager
-def concluded() -> Iterator[None]:
-    """See to it that a sweep begun inside ends in a report, however it ends; JobError where a job did not complete."""
+def finalize_sweep() -> Iterator[None]:
+    """Report on a sweep that is opened inside, however it ends. Raises JobError where a job did not complete."""
     try:
-        with terminable():
+        with exit_on_signals():
             yield
     except BrokenPipeError:
         raise
     except Exception as error:
-        if (said := _conclude()) is None:
+        if (failures := _finalize()) is None:
             raise
         if not isinstance(error, JobError):
-            said += f"; the launcher ended by {type(error).__name__}: {' '.join(str(error).split())}"
-        raise JobError(said) from None
+            failures += f"; the launcher ended by {type(error).__name__}: {' '.join(str(error).split())}"
+        raise JobError(failures) from None
     except (KeyboardInterrupt, SystemExit):
-        if (said := _conclude(stopped=True)) is not None:
-            print(f"Stopped: {said}", file=sys.stderr)
+        if (failures := _finalize(stopped=True)) is not None:
+            print(f"Stopped: {failures}", file=sys.stderr)
         raise
     else:
-        if (said := _conclude()) is not None:
-            raise JobError(said)
+        if (failures := _finalize()) is not None:
+            raise JobError(failures)
     finally:
-        for sweep in _under_way:
+        for sweep in _active:
             sweep.lock.release()
-        _under_way.clear()
+        _active.clear()
 
 
-def _conclude(stopped: bool = False) -> str | None:
-    """Close the journal and report; return what has to be said, None where there is no sweep or all is well."""
-    if not _under_way:
+def _finalize(stopped: bool = False) -> str | None:
+    """Complete the journal and report; return what failed, None where there is no sweep or all jobs completed."""
+    if not _active:
         return None
-    sweep = _under_way[-1]
+    sweep = _active[-1]
     journal = sweep.journal
-    jobs = [job for job in journal.jobs() if sweep.is_concerned_with(job)]
+    jobs = [job for job in journal.jobs() if sweep.includes(job)]
     for index, job in enumerate(jobs):
-        if job.status == "running" and _is_over(journal.sweep_dir / job.directory):
-            jobs[index] = job.over("killed", LOST)
+        if job.status is RunStatus.RUNNING and not _is_running(journal.sweep_dir / job.directory):
+            jobs[index] = job.over(RunStatus.KILLED, "killed, and could not say by what")
             journal.write(jobs[index])
     began = (journal.sweep_dir / job.directory for job in jobs if job.attempt)
-    if any((run_dir / "metrics.csv").exists() or not stopped for run_dir in began):
+    if any((run_dir / METRICS).exists() or not stopped for run_dir in began):
         _report(journal.sweep_dir)
-    return verdict(jobs, "with resume=true the same command" if sweep.numbers else "the same command")
+    return describe_failures(jobs, "with resume=true the same command" if sweep.numbers else "the same command")
 
 
-def verdict(jobs: Sequence[Job], way_on: str) -> str | None:
-    """Say how many jobs did not complete, the first error, and what goes on; None where all did.
+def describe_failures(jobs: Sequence[Job], remedy: str) -> str | None:
+    """How many jobs did not complete, the first error, and what runs the rest; None where all completed.
 
-    >>> verdict([Job(0, ["m=0"], "0", "m=0", "completed"), Job(1, ["m=1"], "1", "m=1", "failed", "ValueError: no"),
-    ...          Job(2, ["m=2"], "2", "m=2")], "it")
+    >>> describe_failures([Job(0, ["m=0"], "0", "m=0", RunStatus.COMPLETED),
+    ...                    Job(1, ["m=1"], "1", "m=1", RunStatus.FAILED, "ValueError: no"),
+    ...                    Job(2, ["m=2"], "2", "m=2")], "it")
     '1 of 3 jobs failed and 1 did not start; first job 1 (m=1): ValueError: no; it runs what is missing'
     """
-    left = [job for job in jobs if job.status != "completed"]
+    left = [job for job in jobs if job.status is not RunStatus.COMPLETED]
     if not left:
         return None
-    tried = [job for job in left if job.status != "queued"]
+    tried = [job for job in left if job.status is not RunStatus.QUEUED]
     counts = [f"{len(tried)} of {len(jobs)} jobs failed"] if tried else []
     if len(left) > len(tried):
         counts.append(f"{len(left) - len(tried)}{'' if tried else f' of {len(jobs)} jobs'} did not start")
     first = f"; first {tried[0].words}: {tried[0].error or tried[0].status}" if tried else ""
-    return f"{' and '.join(counts)}{first}; {way_on} runs what is missing"
+    return f"{' and '.join(counts)}{first}; {remedy} runs what is missing"
 
 
-def _is_over(run_dir: Path) -> bool:
-    """Whether no process holds the directory of a job that did not say how it ended."""
-    from metaplast.runs.directory import occupied
-
+def _is_running(run_dir: Path) -> bool:
+    """Whether a process holds the directory of a job that did not write how it ended."""
     if not run_dir.is_dir():
-        return True
-    try:
-        with occupied(run_dir):
-            return True
-    except UserError:
         return False
+    try:
+        with lock_run_dir(run_dir):
+            return False
+    except UserError:
+        return True
 
 
 def _report(sweep_dir: Path) -> None:
-    """Report on the sweep in a fork of its warm parent, if it has one: the imports, seconds of them, are there."""
-    from metaplast.sweep.process import in_warm_fork
+    """Report on the sweep in a fork of its server, if it has one, where the imports, seconds of them, are done."""
+    from metaplast.sweep.process import run_in_forkserver
 
-    status = in_warm_fork(_report_and_exit, sweep_dir)
+    status = run_in_forkserver(_report_and_exit, sweep_dir)
     if status is None:
         _report_here(sweep_dir)
     elif status > 0:  # standard output is closed: Rich ends a process with 1 then, we with PIPE_CLOSED
@@ -215,5 +211,5 @@ def _report_here(sweep_dir: Path) -> None:
         log.error("%s", error)
     except BrokenPipeError:
         raise
-    except Exception:  # the runs are done; a picture that fails must not decide how the sweep ended
+    except Exception:  # the runs are done; a figure that fails must not decide how the sweep ended
         log.exception("The report of %s failed; scripts/report.py makes it again", sweep_dir)

@@ -1,1 +1,1 @@
-"""Comparisons with Avalanche's own training loop, for tests and documentation."""
+"""Comparison with Avalanche's own training loop, for tests and documentation."""

@@ -1,4 +1,4 @@
-"""The same training twice, through the bridge and through Avalanche's own loop: same batches, same random numbers."""
+"""Train a network through the bridge and through Avalanche's own loop, with the same batches and random numbers."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from metaplast.data import TaskTensors
 from metaplast.scenarios import Scenario, permuted_digits, task_tensors
 from metaplast.strategies.bridge import Bridge
-from metaplast.training.datamodule import EpochBatches, StreamDataModule, TestBatches, epoch_order
+from metaplast.training.datamodule import EpochBatches, SequentialLoader, StreamDataModule, epoch_order
 from metaplast.training.learner import Learner
 from metaplast.training.task_schedule import Schedule
 
@@ -37,26 +37,28 @@ Plugins = Callable[[nn.Module, torch.optim.Optimizer], Sequence[Any]]
 
 
 def small_digits(n_train: int = 190, n_test: int = 60) -> Scenario:
-    """Three tasks of permuted digits, 0 to 2, 3 to 5 and 6 to 9; the last batch of an epoch is smaller than others."""
+    """Three tasks of permuted digits: 0 to 2, 3 to 5 and 6 to 9. The last batch of an epoch is a smaller one."""
     benchmark = permuted_digits(N_TASKS, SEED).benchmark
 
-    def cut(stream: Any, n: int) -> list[TaskTensors]:
+    def select(stream: Any, n: int) -> list[TaskTensors]:
         tasks = [task_tensors(experience) for experience in stream]
         chosen = [(task.labels // 3).clamp(max=2) == i for i, task in enumerate(tasks)]
         return [
-            TaskTensors(task.images[mine][:n], task.labels[mine][:n], task.permutation)
-            for task, mine in zip(tasks, chosen, strict=True)
+            TaskTensors(task.images[own][:n], task.labels[own][:n], task.permutation)
+            for task, own in zip(tasks, chosen, strict=True)
         ]
 
-    return Scenario.from_tensors(cut(benchmark.train_stream, n_train), cut(benchmark.test_stream, n_test), n_classes=10)
+    return Scenario.from_tensors(
+        select(benchmark.train_stream, n_train), select(benchmark.test_stream, n_test), n_classes=10
+    )
 
 
 def through_bridge(make_network: Network, make_plugins: Plugins, scenario: Scenario) -> dict[str, Tensor]:
-    """State of the network after plain SGD on all tasks by Lightning, tested before the first and after each.
+    """State of the network after SGD on all tasks by Lightning, tested before the first task and after each.
 
-    Raises UserError where the bridge refuses a plugin.
+    Raises UserError if the bridge does not support a plugin.
     """
-    learner, data = lightning(*_begin(make_network, make_plugins), scenario)
+    learner, data = lightning(*_make_run(make_network, make_plugins), scenario)
     seed()
     trainer(learner.schedule).fit(learner, datamodule=data)
     return _state(learner.network)
@@ -65,7 +67,7 @@ def through_bridge(make_network: Network, make_plugins: Plugins, scenario: Scena
 def lightning(
     network: nn.Module, optimizer: torch.optim.Optimizer, plugins: Sequence[Any], scenario: Scenario
 ) -> tuple[Learner, StreamDataModule]:
-    """What Lightning trains, and on what."""
+    """The Lightning module and data module of the training."""
     bridge = Bridge(plugins, scenario.benchmark, BATCH_SIZE, EVAL_BATCH_SIZE, EPOCHS)
     schedule = Schedule(N_TASKS, EPOCHS)
     learner = Learner(network, lambda groups: optimizer, schedule, bridge=bridge)
@@ -73,8 +75,8 @@ def lightning(
 
 
 def through_avalanche(make_network: Network, make_plugins: Plugins, scenario: Scenario) -> dict[str, Tensor]:
-    """The same by Avalanche."""
-    network, optimizer, plugins = _begin(make_network, make_plugins)
+    """State of the network after the same training by Avalanche."""
+    network, optimizer, plugins = _make_run(make_network, make_plugins)
     strategy = OurNaive(
         model=network,
         optimizer=optimizer,
@@ -88,7 +90,7 @@ def through_avalanche(make_network: Network, make_plugins: Plugins, scenario: Sc
 
 
 def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
-    """Largest absolute difference of two states with the same names; infinite where one is not finite."""
+    """Largest absolute difference of two states with the same names; infinite if one is not finite."""
     assert one.keys() == other.keys(), "networks of the same architecture"
     pairs = [(one[name].double(), other[name].double()) for name in one]
     differences = [(a - b).abs().max().item() for a, b in pairs if a.numel()]
@@ -111,7 +113,7 @@ def trainer(schedule: Schedule, **settings: Any) -> pl.Trainer:
 
 
 class OurBatches:
-    """What an Avalanche strategy inherits to train on our batches; what a plugin adapted is loaded as by Avalanche."""
+    """Mixin that makes an Avalanche strategy train on our batches, unless a plugin has replaced the dataset."""
 
     adapted_dataset: Any
     experience: Any
@@ -119,23 +121,23 @@ class OurBatches:
     dataloader: Any
 
     def train_dataset_adaptation(self, **kwargs: Any) -> None:
-        """Remember what is the experience's own."""
+        """Remember the experience's own dataset."""
         super().train_dataset_adaptation(**kwargs)  # type: ignore[misc]
         self._own = self.adapted_dataset
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
-        """Make the loader."""
+        """Use our batches if no plugin has replaced the dataset."""
         super().make_train_dataloader(**kwargs)  # type: ignore[misc]
         if self.adapted_dataset is self._own:
             self.dataloader = _Epochs(self)
 
     def make_eval_dataloader(self, **kwargs: Any) -> None:
-        """Make the loader of a test; Avalanche's would draw random numbers."""
-        batches = TestBatches(task_tensors(self.experience), EVAL_BATCH_SIZE)
+        """Use our test batches, since Avalanche's loader draws random numbers."""
+        batches = SequentialLoader(task_tensors(self.experience), EVAL_BATCH_SIZE)
         self.dataloader = [[x, y, torch.zeros_like(y)] for x, y in batches]
 
     def training_batches(self) -> Iterator[list[Tensor]]:
-        """The batches that the data module gives in this epoch, with task labels."""
+        """The data module's batches of this epoch, with task labels."""
         task, epoch = self.experience.current_experience, self.clock.train_exp_epochs
         tensors = task_tensors(self.experience)
         for x, y in EpochBatches([tensors], BATCH_SIZE, epoch_order(len(tensors), SEED, task, epoch)):
@@ -143,11 +145,11 @@ class OurBatches:
 
 
 class OurNaive(OurBatches, Naive):  # type: ignore[misc]
-    """Avalanche's plainest strategy, on our batches."""
+    """Avalanche's `Naive` strategy on our batches."""
 
 
 class _Epochs:
-    """Asked for an iterator again in every epoch."""
+    """A loader that gives a new iterator in every epoch."""
 
     def __init__(self, strategy: OurBatches) -> None:
         self.strategy = strategy
@@ -157,14 +159,14 @@ class _Epochs:
 
 
 def run(strategy: Any, scenario: Scenario) -> None:
-    """Avalanche's usual loop: train on each experience, test on all, as well as before the first."""
+    """Avalanche's usual loop: test, then train on each experience and test after it."""
     strategy.eval(scenario.benchmark.test_stream)
     for experience in scenario.benchmark.train_stream:
         strategy.train(experience, eval_streams=[])
         strategy.eval(scenario.benchmark.test_stream)
 
 
-def _begin(make_network: Network, make_plugins: Plugins) -> tuple[nn.Module, torch.optim.Optimizer, Sequence[Any]]:
+def _make_run(make_network: Network, make_plugins: Plugins) -> tuple[nn.Module, torch.optim.Optimizer, Sequence[Any]]:
     seed()
     network = make_network()
     optimizer = torch.optim.SGD(network.parameters(), lr=LR)
@@ -172,7 +174,7 @@ def _begin(make_network: Network, make_plugins: Plugins) -> tuple[nn.Module, tor
 
 
 def seed() -> None:
-    """Begin all random numbers anew."""
+    """Reset all random number generators."""
     torch.manual_seed(SEED)
     np.random.seed(SEED)
     random.seed(SEED)

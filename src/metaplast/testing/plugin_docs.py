@@ -1,4 +1,4 @@
-"""Which of Avalanche's plugins run through the bridge: every class that it exports, tried, as a table."""
+"""Run every plugin that Avalanche exports through the bridge, and write the results as a table."""
 
 from collections.abc import Sequence
 from inspect import isclass
@@ -10,7 +10,7 @@ from avalanche.evaluation.metrics import accuracy_metrics
 from avalanche.logging import BaseLogger
 from avalanche.models import FeCAMClassifier, MlpVAE, NCMClassifier, TrainEvalModel
 from avalanche.models.base_model import BaseModel
-from avalanche.training import plugins as their
+from avalanche.training import plugins as avalanche_plugins
 from avalanche.training.supervised.strategy_wrappers import VAETraining
 from torch import Tensor, nn
 
@@ -36,16 +36,16 @@ from metaplast.testing.avalanche_parity import (
 )
 
 TOLERANCE = 1e-6
-"""Largest difference of two networks on the same trajectory."""
+"""Largest difference between networks that counts as the same trajectory."""
 
 
 class Case(NamedTuple):
-    """How a plugin is tried."""
+    """How a plugin is tested."""
 
     make: Plugins
     network: Network
     remark: str = ""
-    """What a user has to know or to bring, beyond settings."""
+    """What a user has to know or provide besides settings."""
 
 
 class Outcome(NamedTuple):
@@ -54,17 +54,17 @@ class Outcome(NamedTuple):
     plugin: str
     verdict: str
     acts: str
-    """Whether the network ends otherwise than without the plugin."""
+    """Whether the plugin changes the trained network."""
     remark: str
 
 
 def plain() -> nn.Module:
-    """The network that most plugins are tried on."""
+    """The network that most plugins are tested with."""
     return mlp((1, 8, 8), 10, hidden=[16], norm="layer", norm_per_task=False)
 
 
 class Featured(nn.Module, BaseModel):  # type: ignore[misc]
-    """A network that gives its features when asked."""
+    """A network with `get_features`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Featured(nn.Module, BaseModel):  # type: ignore[misc]
 
 
 class Remembering(Featured):
-    """A network that keeps the features of its last batch."""
+    """A network that stores the features of its last batch."""
 
     features: Tensor | None = None
 
@@ -94,7 +94,7 @@ class Remembering(Featured):
 
 
 def prototypes(classifier: Network) -> Network:
-    """A network that is tested by prototypes of the classes."""
+    """A network evaluated by class prototypes."""
 
     def make() -> nn.Module:
         body = nn.Sequential(nn.Flatten(), nn.Linear(64, 16), nn.ReLU())
@@ -108,15 +108,15 @@ def _generative_replay(*after: Any) -> list[Any]:
     vae = MlpVAE((1, 8, 8), nhid=4)
     optimizer = torch.optim.SGD(vae.parameters(), lr=0.0001)
     generator = VAETraining(model=vae, optimizer=optimizer, **SIZES)
-    return [their.GenerativeReplayPlugin(generator_strategy=generator), *after]
+    return [avalanche_plugins.GenerativeReplayPlugin(generator_strategy=generator), *after]
 
 
 def _evaluation() -> Any:
-    return their.EvaluationPlugin(accuracy_metrics(epoch=True, stream=True), loggers=[BaseLogger()])
+    return avalanche_plugins.EvaluationPlugin(accuracy_metrics(epoch=True, stream=True), loggers=[BaseLogger()])
 
 
 def _scheduler(network: nn.Module, optimizer: torch.optim.Optimizer) -> list[Any]:
-    return [their.LRSchedulerPlugin(torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5))]
+    return [avalanche_plugins.LRSchedulerPlugin(torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5))]
 
 
 def _case(kind: Any, *settings: Any, network: Network = plain, remark: str = "", **more: Any) -> Case:
@@ -127,64 +127,87 @@ NCM = "needs a network with an `eval_classifier`, such as Avalanche's `TrainEval
 GENERATOR = "needs a generator, an Avalanche strategy of its own"
 
 CASES = {
-    "AGEMPlugin": _case(their.AGEMPlugin, 50, 30),
-    "BiCPlugin": _case(their.BiCPlugin, 60, remark="writes `experience.dataset`, which Avalanche 0.6 made read-only"),
-    "CWRStarPlugin": Case(lambda network, _: [their.CWRStarPlugin(network)], plain, "is made with the network"),
-    "CoPEPlugin": _case(their.CoPEPlugin, 60, p_size=10),
-    "CurrentDataFeCAMUpdate": _case(their.CurrentDataFeCAMUpdate, network=prototypes(FeCAMClassifier), remark=NCM),
-    "CurrentDataNCMUpdate": _case(their.CurrentDataNCMUpdate, network=prototypes(NCMClassifier), remark=NCM),
-    "EWCPlugin": _case(their.EWCPlugin, 0.5),
-    "EarlyStoppingPlugin": Case(lambda *_: [_evaluation(), their.EarlyStoppingPlugin(1, "test_stream")], plain),
+    "AGEMPlugin": _case(avalanche_plugins.AGEMPlugin, 50, 30),
+    "BiCPlugin": _case(
+        avalanche_plugins.BiCPlugin, 60, remark="writes `experience.dataset`, which Avalanche 0.6 made read-only"
+    ),
+    "CWRStarPlugin": Case(
+        lambda network, _: [avalanche_plugins.CWRStarPlugin(network)], plain, "takes the network as an argument"
+    ),
+    "CoPEPlugin": _case(avalanche_plugins.CoPEPlugin, 60, p_size=10),
+    "CurrentDataFeCAMUpdate": _case(
+        avalanche_plugins.CurrentDataFeCAMUpdate, network=prototypes(FeCAMClassifier), remark=NCM
+    ),
+    "CurrentDataNCMUpdate": _case(
+        avalanche_plugins.CurrentDataNCMUpdate, network=prototypes(NCMClassifier), remark=NCM
+    ),
+    "EWCPlugin": _case(avalanche_plugins.EWCPlugin, 0.5),
+    "EarlyStoppingPlugin": Case(
+        lambda *_: [_evaluation(), avalanche_plugins.EarlyStoppingPlugin(1, "test_stream")], plain
+    ),
     "EvaluationPlugin": Case(lambda *_: [_evaluation()], plain),
-    "FeCAMOracle": _case(their.FeCAMOracle, network=prototypes(FeCAMClassifier), remark=NCM),
+    "FeCAMOracle": _case(avalanche_plugins.FeCAMOracle, network=prototypes(FeCAMClassifier), remark=NCM),
     "FeatureDistillationPlugin": _case(
-        their.FeatureDistillationPlugin, network=Remembering, remark="needs a network that keeps its `features`"
+        avalanche_plugins.FeatureDistillationPlugin,
+        network=Remembering,
+        remark="needs a network that keeps its `features`",
     ),
     "FromScratchTrainingPlugin": _case(
-        their.FromScratchTrainingPlugin,
-        remark="needs `reset_optimizer=False` where the optimizer has several parameter groups",
+        avalanche_plugins.FromScratchTrainingPlugin,
+        remark="needs `reset_optimizer=False` if the optimizer has several parameter groups",
     ),
-    "GDumbPlugin": _case(their.GDumbPlugin, 60),
-    "GEMPlugin": _case(their.GEMPlugin, 50, 0.5),
+    "GDumbPlugin": _case(avalanche_plugins.GDumbPlugin, 60),
+    "GEMPlugin": _case(avalanche_plugins.GEMPlugin, 50, 0.5),
     "GSS_greedyPlugin": _case(
-        their.GSS_greedyPlugin,
+        avalanche_plugins.GSS_greedyPlugin,
         120,
         input_size=[1, 8, 8],
-        remark="needs a memory larger than a batch, rehearsed samples included",
+        remark="needs a memory larger than a batch including replayed samples",
     ),
     "GenerativeReplayPlugin": Case(lambda *_: _generative_replay(), plain, GENERATOR),
     "LFLPlugin": _case(
-        their.LFLPlugin, 1.0, network=Featured, remark="needs a network with `get_features`, Avalanche's `BaseModel`"
+        avalanche_plugins.LFLPlugin,
+        1.0,
+        network=Featured,
+        remark="needs a network with `get_features`, Avalanche's `BaseModel`",
     ),
-    "LRSchedulerPlugin": Case(_scheduler, plain, "is made with a scheduler of the optimizer"),
-    "LwFPlugin": _case(their.LwFPlugin, 2.0, 2.0),
+    "LRSchedulerPlugin": Case(_scheduler, plain, "takes a scheduler of the optimizer as an argument"),
+    "LwFPlugin": _case(avalanche_plugins.LwFPlugin, 2.0, 2.0),
     "MASPlugin": _case(
-        their.MASPlugin, remark="holds no weight of a network that ends in batch normalization; ours does"
+        avalanche_plugins.MASPlugin, remark="does not protect weights before a final batch normalization; ours does"
     ),
     "MIRPlugin": _case(
-        their.MIRPlugin, 20, 60, 40, remark="rehearses only classes that the last batch of the task before was without"
+        avalanche_plugins.MIRPlugin,
+        20,
+        60,
+        40,
+        remark="replays only classes absent from the last batch of the previous task",
     ),
-    "MemoryFeCAMUpdate": _case(their.MemoryFeCAMUpdate, 60, network=prototypes(FeCAMClassifier), remark=NCM),
-    "MemoryNCMUpdate": _case(their.MemoryNCMUpdate, 60, network=prototypes(NCMClassifier), remark=NCM),
-    "NCMOracle": _case(their.NCMOracle, network=prototypes(NCMClassifier), remark=NCM),
+    "MemoryFeCAMUpdate": _case(
+        avalanche_plugins.MemoryFeCAMUpdate, 60, network=prototypes(FeCAMClassifier), remark=NCM
+    ),
+    "MemoryNCMUpdate": _case(avalanche_plugins.MemoryNCMUpdate, 60, network=prototypes(NCMClassifier), remark=NCM),
+    "NCMOracle": _case(avalanche_plugins.NCMOracle, network=prototypes(NCMClassifier), remark=NCM),
     "RARPlugin": _case(
-        their.RARPlugin, 20, 60, name_ext_layer="act1", remark="needs a network that torch.fx can trace"
+        avalanche_plugins.RARPlugin, 20, 60, name_ext_layer="act1", remark="needs a network that torch.fx can trace"
     ),
     "RWalkPlugin": _case(
-        their.RWalkPlugin,
+        avalanche_plugins.RWalkPlugin,
         1.0,
-        remark="leaves the network in evaluation mode while it trains, and holds γ above all; ours does neither",
+        remark="leaves the network in evaluation mode during training, and protects mostly γ; ours does neither",
     ),
-    "ReplayPlugin": _case(their.ReplayPlugin, 60),
-    "SupervisedPlugin": _case(their.SupervisedPlugin, remark="the base class"),
+    "ReplayPlugin": _case(avalanche_plugins.ReplayPlugin, 60),
+    "SupervisedPlugin": _case(avalanche_plugins.SupervisedPlugin, remark="the base class"),
     "SynapticIntelligencePlugin": _case(
-        their.SynapticIntelligencePlugin, 1.0, remark="does nothing on a CPU; ours does"
+        avalanche_plugins.SynapticIntelligencePlugin, 1.0, remark="has no effect on a CPU; ours has"
     ),
     "TrainGeneratorAfterExpPlugin": Case(
-        lambda *_: _generative_replay(their.TrainGeneratorAfterExpPlugin()), plain, "goes with GenerativeReplayPlugin"
+        lambda *_: _generative_replay(avalanche_plugins.TrainGeneratorAfterExpPlugin()),
+        plain,
+        "used together with GenerativeReplayPlugin",
     ),
 }
-"""How each class that Avalanche exports is tried; sizes are small, since trajectories are compared, not accuracies."""
+"""The test of each class that Avalanche exports; small, since trajectories are compared, not accuracies."""
 
 OURS = {
     "AGEM": _case(AGEM, 50, 30),
@@ -193,7 +216,7 @@ OURS = {
     "EWC": _case(EWC, 0.5),
     "GEM": _case(GEM, 50, 0.5),
     "LwF": _case(LwF, 2.0, 2.0),
-    "MAS": _case(MAS, norm_parameters=True, remark="by default it leaves γ and β out, which Avalanche's holds"),
+    "MAS": _case(MAS, norm_parameters=True, remark="unlike Avalanche's, it does not protect γ and β by default"),
     "RWalk": _case(RWalk, 1.0, norm_parameters=True, remark="the same"),
     "Replay": _case(Replay, 60),
     "SI": _case(SI, 0.5),
@@ -203,12 +226,12 @@ OURS = {
 
 def exported_plugins() -> list[str]:
     """Names of the plugin classes that the installed Avalanche exports."""
-    kinds = (BasePlugin, their.EvaluationPlugin)  # the second has the events without the base
-    return sorted(name for name, kind in vars(their).items() if isclass(kind) and issubclass(kind, kinds))
+    kinds = (BasePlugin, avalanche_plugins.EvaluationPlugin)  # EvaluationPlugin does not inherit from BasePlugin
+    return sorted(name for name, kind in vars(avalanche_plugins).items() if isclass(kind) and issubclass(kind, kinds))
 
 
 def outcome(name: str, case: Case, scenario: Scenario) -> Outcome:
-    """Train with the plugins of a case through both loops, and without them."""
+    """Train through both loops with the plugins of a case, and without them."""
     try:
         expected = through_avalanche(case.network, case.make, scenario)
     except Exception as error:
@@ -219,7 +242,7 @@ def outcome(name: str, case: Case, scenario: Scenario) -> Outcome:
     except UserError as error:
         return Outcome(name, f"not supported: {str(error).removeprefix('strategy.plugins: ')}", "", case.remark)
     distance = difference(ours, expected)
-    verdict = "same trajectory" if distance <= TOLERANCE else f"another trajectory (difference {distance:.1g})"
+    verdict = "same trajectory" if distance <= TOLERANCE else f"different trajectory (difference {distance:.1g})"
     without = through_avalanche(case.network, lambda *_: [], scenario)
     return Outcome(name, verdict, "yes" if difference(expected, without) > TOLERANCE else "no", case.remark)
 
@@ -239,11 +262,12 @@ def _table(rows: Sequence[Outcome]) -> str:
 
 PAGE = """# Avalanche's plugins under Lightning
 
-Made by `python scripts/plugin_table.py`; a test compares this page with what the code gives.
+Written by `python scripts/plugin_table.py`; a test checks that the page is up to date.
 
-Each plugin was trained with twice on three small tasks of permuted digits, through the bridge and through Avalanche's
-own `Naive` loop, with the same network, seed, batches and plain SGD. *Same trajectory*: no parameter or buffer of the
-network differs by more than {tolerance:g} at the end. *Changes the network*: it ends otherwise than without the plugin.
+A network is trained with each plugin on three small tasks of permuted digits, through the bridge and through
+Avalanche's own `Naive` loop, with the same network, seed, batches and plain SGD. *Same trajectory*: no parameter or
+buffer of the network differs by more than {tolerance:g} at the end. *Changes the network*: whether the plugin changes
+the trained network.
 
 ## Every plugin class that `avalanche.training.plugins` exports
 
@@ -251,8 +275,8 @@ network differs by more than {tolerance:g} at the end. *Changes the network*: it
 
 ## The plugins of `metaplast.strategies`
 
-These save and restore their state with the checkpoint, so that a run with them can be resumed. A run with a plugin that
-has no `state_dict()`, as Avalanche's have none, goes through but cannot be resumed.
+These save their state in the checkpoint, so that a run can be resumed. A run with a plugin without `state_dict()`, such
+as Avalanche's own, completes but cannot be resumed.
 
 {ours}
 """

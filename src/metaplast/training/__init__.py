@@ -1,1 +1,31 @@
-"""One `Trainer.fit` for a whole stream: learner, data module, callbacks, checkpoints."""
+"""Training over a whole stream of tasks in one `Trainer.fit`: learner, data module, callbacks and checkpoints.
+
+Importing a name imports Lightning (seconds), so that is left until the name is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from metaplast.metrics.accuracy_matrix import AccuracyMatrix
+    from metaplast.training.datamodule import StreamDataModule
+    from metaplast.training.fitting import fit
+    from metaplast.training.learner import Learner
+    from metaplast.training.task_schedule import Schedule
+
+__all__ = ["AccuracyMatrix", "Learner", "Schedule", "StreamDataModule", "fit"]
+
+_MODULES = {
+    "AccuracyMatrix": "metaplast.metrics.accuracy_matrix",
+    "Learner": "metaplast.training.learner",
+    "Schedule": "metaplast.training.task_schedule",
+    "StreamDataModule": "metaplast.training.datamodule",
+    "fit": "metaplast.training.fitting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULES[name]), name)
+    return value

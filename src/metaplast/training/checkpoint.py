@@ -1,24 +1,21 @@
-"""The states of all random generators as tensors and plain numbers, so that a checkpoint holding them loads safely.
+"""Checkpoints that are either whole or known to be damaged, and the previous generation of each.
 
-A checkpoint as a file that is either whole or known not to be, and the generation before it.
-
-`last.ckpt` is what `torch.save` writes, so plain torch reads it too. Its zip archive ends in a comment, `sha256:` and
-the digest of every byte before: one file carries its own proof, where a digest in a second file could be torn from it
-by a kill between the two renames. `torch.load` alone would not do, it accepts flipped bits in a tensor without a word.
-
-How Lightning saves and loads: through checkpoint files that prove themselves whole, and the generation before.
-
-The state of a run is saved at the end of epochs, under one name: what a resume goes on from.
+`last.ckpt` is an ordinary `torch.save` archive whose zip comment holds `sha256:` and the digest of all bytes before it,
+so plain torch can read it and one file carries its own checksum. (`torch.load` alone accepts flipped bits in a tensor.)
+In order: the states of the random generators, which Lightning does not save; writing and reading; Lightning's plugin
+that uses both; the callback that saves after every few epochs.
 """
 
 import contextlib
+import glob
 import hashlib
 import os
 import pickle
 import random
 import struct
 import warnings
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +26,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from metaplast.errors import UserError
+from metaplast.io import RefusedFileError, create_exclusively, leads_out, open_regular, temporary_path
+from metaplast.training.signals import defer_signals, exit_as_requested, stop_deferring, stop_requested
 
 
 def random_state() -> dict[str, Any]:
@@ -43,7 +42,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put back what :func:`random_state` returned; GPUs beyond those of this machine are left out."""
+    """Restore what :func:`random_state` returned; GPUs that this machine lacks are skipped."""
     random.setstate(state["python"])
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
@@ -55,6 +54,12 @@ def set_random_state(state: dict[str, Any]) -> None:
 _PREFIX = b"sha256:"
 _SEAL_LENGTH = len(_PREFIX) + 64
 _CHUNK = 1 << 20
+LARGEST = 8 << 30
+"""Bytes of the largest checkpoint that is read."""
+LARGEST_PICKLE = 6 << 20
+"""Bytes of all in it but its tensors: half a million numbers, for which the unpickler takes a second."""
+LARGEST_DIRECTORY = 8 << 20
+DEPTH = 64
 
 
 def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
@@ -71,11 +76,13 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
         UserError: if it cannot be written; the files that were there are as they were.
         TypeError: if it holds something that could not be loaded back.
     """
-    # A fixed name: what a killed process left behind is overwritten by the next save instead of filling up the disk.
-    partial = _partial(path)
+    partial = temporary_path(path)  # a name that can be foreseen could be a link, laid there to be written through
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w+b") as file:
+        if leads_out(path.parent, path.parent.parent):
+            raise RefusedFileError(f"{path.parent} is a symbolic link out of {path.parent.parent}")
+        _remove_strays(path)
+        with create_exclusively(partial) as file:
             _save(checkpoint, file)
             _seal(file)
         _check_loadable(partial)
@@ -106,8 +113,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         return _load(path, map_location)
     previous_fault = fault(previous)
     if previous_fault is not None:
-        raise UserError(f"checkpoint: nothing to go on from: {path} {path_fault}, and {previous} {previous_fault}")
-    warnings.warn(f"CHECKPOINT {path} {path_fault}: going on from the one before it, {previous}", stacklevel=2)
+        raise UserError(f"checkpoint: nothing to resume from: {path} {path_fault}, and {previous} {previous_fault}")
+    warnings.warn(f"CHECKPOINT {path} {path_fault}: resuming from the one before it, {previous}", stacklevel=2)
     return _load(previous, map_location)
 
 
@@ -123,12 +130,14 @@ def previous_generation(path: Path) -> Path:
 def fault(path: Path) -> str | None:
     """What is wrong with the checkpoint file at `path`, as the end of a sentence; None if it is whole."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path, LARGEST, within=path.parent.parent) as file:
             length = os.fstat(file.fileno()).st_size - _SEAL_LENGTH
             digest = _sha256(file, max(0, length))
             seal = file.read()
     except FileNotFoundError:
         return "does not exist"
+    except RefusedFileError as error:
+        return str(error)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     if length < 0 or not seal.startswith(_PREFIX):
@@ -149,7 +158,7 @@ def _save(checkpoint: Mapping[str, Any], file: BinaryIO) -> None:
 
 
 def _seal(file: BinaryIO) -> None:
-    """Make the digest the comment of the zip archive in `file`, and put all of it on the disk."""
+    """Append the digest as the comment of the zip archive in `file`, and flush it to the disk."""
     length = file.seek(-2, os.SEEK_END) + 2
     file.write(struct.pack("<H", _SEAL_LENGTH))  # an archive's last two bytes are the length of its comment, so far 0
     file.seek(0)
@@ -170,7 +179,7 @@ def _sha256(file: BinaryIO, length: int) -> str:
 
 
 def _check_loadable(path: Path) -> None:
-    """Refuse at the first save what would otherwise be found out at the resume. Mapped, so no tensor is read."""
+    """Detect at the first save what would otherwise fail at the resume. Memory-mapped, so no tensor is read."""
     try:
         torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
@@ -182,9 +191,8 @@ def _check_loadable(path: Path) -> None:
 
 def _keep_as_previous(path: Path) -> None:
     previous = previous_generation(path)
-    link = _partial(previous)
+    link = temporary_path(previous)
     try:
-        link.unlink(missing_ok=True)
         os.link(path, link)  # so that `path` is never absent
         link.replace(previous)
     except OSError:  # no hard links on this file system
@@ -192,21 +200,169 @@ def _keep_as_previous(path: Path) -> None:
 
 
 def _load(path: Path, map_location: Any) -> dict[str, Any]:
-    checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    """Load a file whose seal is right, though anybody may have sealed it; UserError for whatever is wrong with it."""
+    try:
+        with open_regular(path, LARGEST, within=path.parent.parent) as file:
+            _check_archive(file)
+            file.seek(0)
+            with warnings.catch_warnings(action="ignore"):
+                checkpoint: dict[str, Any] = torch.load(file, map_location=map_location, weights_only=True)
+        _check_values(checkpoint)
+    except Exception as error:  # torch raises some twenty kinds over what it cannot read
+        raise UserError(f"checkpoint: {path} cannot be used: {_reason(error)}") from error
     return checkpoint
 
 
-def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial")
+def _reason(error: Exception) -> str:
+    """What torch says of a file that it cannot read, without its advice to load it unsafely."""
+    if isinstance(error, pickle.UnpicklingError):
+        text = str(error).partition("WeightsUnpickler error: ")[2] or "names code that is never run, or is no pickle"
+        text = text.partition(" by default")[0].partition(". ")[0]
+    else:
+        text = str(error)
+    return " ".join(text.split())[:300] or type(error).__name__
+
+
+def _check_archive(file: BinaryIO) -> None:
+    """Raise ValueError where a zip archive is not as `torch.save` writes it, before anything is taken from it."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _SEAL_LENGTH - 22 - 20))
+    locator, end = file.read(20), file.read(22)
+    if not end.startswith(b"PK\5\6"):
+        raise ValueError("expected a zip archive")
+    directory = struct.unpack_from("<I", end, 12)[0]
+    if locator.startswith(b"PK\6\7"):
+        file.seek(struct.unpack_from("<Q", locator, 8)[0])
+        directory = struct.unpack_from("<Q", file.read(56), 40)[0]
+    if directory > LARGEST_DIRECTORY:
+        raise ValueError(f"expected a list of contents of at most {LARGEST_DIRECTORY:,} bytes, got {directory:,}")
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    names = {member.filename for member in members}
+    tensors = [member for member in members if "/data/" in member.filename]
+    others = sum(member.file_size for member in members) - sum(member.file_size for member in tensors)
+    if len(names) < len(members) or any(name.endswith("constants.pkl") for name in names):
+        raise ValueError("expected what torch.save writes")
+    if any(
+        member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size for member in members
+    ):
+        raise ValueError("expected nothing compressed")
+    if others > LARGEST_PICKLE or sum(member.file_size for member in members) > size:
+        raise ValueError(f"expected at most {LARGEST_PICKLE:,} bytes beside its tensors, got {others:,}")
+
+
+def _check_values(checkpoint: Any) -> None:
+    """Raise ValueError for what none of our checkpoints holds: other types, deep nesting, tensors without memory."""
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f"expected a dictionary, got {type(checkpoint).__name__}")
+    left: list[tuple[Any, int]] = [(checkpoint, 0)]
+    while left:
+        value, depth = left.pop()
+        if depth > DEPTH:
+            raise ValueError(f"expected at most {DEPTH} levels, got more")
+        if isinstance(value, dict):
+            left += [(part, depth + 1) for part in (*value.keys(), *value.values())]
+        elif isinstance(value, list | tuple):
+            left += [(part, depth + 1) for part in value]
+        elif isinstance(value, torch.Tensor):
+            if value.layout is not torch.strided or value.is_meta or value.is_quantized:
+                raise ValueError("expected plain tensors, got one of another layout")
+            if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                raise ValueError(f"expected tensors with all their elements, got one of shape {tuple(value.shape)}")
+        elif value is not None and not isinstance(value, str | int | float):
+            raise ValueError(f"expected tensors and plain Python values, got {type(value).__name__}")
+
+
+def _remove_strays(path: Path) -> None:
+    """Remove what a killed process left beside `path`, so that the disk does not fill up."""
+    for file in (path, previous_generation(path)):
+        (path.parent / f".{file.name}.partial").unlink(missing_ok=True)  # of older versions
+        for stray in path.parent.glob(f".{glob.escape(file.stem)}-{'[0-9a-f]' * 16}{glob.escape(file.suffix)}"):
+            stray.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put the folder's renames on the disk."""
+    """Flush the folder's renames to the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_form(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Raise UserError where a checkpoint lacks a part of a run's state, without which it would begin anew unsaid."""
+    for key, kind in _PARTS.items():
+        if not isinstance(checkpoint.get(key), kind):
+            found = type(checkpoint[key]).__name__ if key in checkpoint else "nothing"
+            raise UserError(f"checkpoint: {path}: {key}: expected {_name_of(kind)}, got {found}")
+    if not isinstance(checkpoint["loops"].get("fit_loop"), dict):
+        raise UserError(f"checkpoint: {path}: loops.fit_loop: expected a dict")
+    optimizers = checkpoint["optimizer_states"]
+    if len(optimizers) != 1 or not isinstance(optimizers[0], dict) or optimizers[0].keys() != {"state", "param_groups"}:
+        raise UserError(f"checkpoint: {path}: optimizer_states: expected the state of one optimizer")
+
+
+_PARTS: Mapping[str, Any] = {
+    "epoch": int,
+    "global_step": int,
+    "state_dict": dict,
+    "optimizer_states": list,
+    "loops": dict,
+    "callbacks": dict,
+    "random_state": dict,
+    "losses": (tuple, list),
+}
+"""What the checkpoint of a run holds at least."""
+
+
+def _name_of(kind: Any) -> str:
+    return " or ".join(part.__name__ for part in (kind if isinstance(kind, tuple) else (kind,)))
+
+
+def check_fits(checkpoint: Mapping[str, Any], state: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Raise UserError where a checkpoint is of another network or optimizer than a run that is resumed has.
+
+    Args:
+        checkpoint: of the form that :func:`check_form` asks for.
+        state: the tensors of the learner as it starts.
+        optimizer: a new one, of the same parameters and settings.
+    """
+    saved = checkpoint["state_dict"]
+    if saved.keys() != state.keys():
+        odd = sorted(map(str, saved.keys() ^ state.keys()))
+        raise UserError(f"checkpoint: state_dict: expected the tensors of this network, got or lacks {odd[0]}")
+    for name, tensor in state.items():
+        if isinstance(tensor, torch.Tensor) and _shape(saved[name]) != tensor.shape:
+            raise UserError(f"checkpoint: {name}: expected shape {tuple(tensor.shape)}, got {_shape(saved[name])}")
+    of_saved = checkpoint["optimizer_states"][0]
+    new = optimizer.state_dict()
+    ours = type(optimizer).__module__.startswith("metaplast.")  # others may keep numbers of their own in a group
+    groups = of_saved["param_groups"]
+    if not isinstance(groups, list) or len(groups) != len(new["param_groups"]):
+        raise UserError(f"checkpoint: optimizer: expected {len(new['param_groups'])} groups of parameters")
+    for i, (group, expected) in enumerate(zip(groups, new["param_groups"], strict=True)):
+        if not isinstance(group, dict) or group.keys() != expected.keys() or group["params"] != expected["params"]:
+            raise UserError(f"checkpoint: optimizer: group {i} is not one of {type(optimizer).__name__}")
+        for key, value in expected.items():
+            if ours and group[key] != value:
+                raise UserError(
+                    f"checkpoint: optimizer: {key}: expected {value}, as configured, got {group[key]!r:.80}"
+                )
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if not isinstance(of_saved["state"], dict):
+        raise UserError("checkpoint: optimizer: expected a state for each parameter")
+    for index, kept in of_saved["state"].items():
+        if type(index) is not int or not 0 <= index < len(parameters) or not isinstance(kept, dict):
+            raise UserError("checkpoint: optimizer: has a state of no parameter")
+        for key, value in kept.items():
+            fits = not isinstance(value, torch.Tensor) or value.dim() == 0 or value.shape == parameters[index].shape
+            if ours and not fits:
+                raise UserError(f"checkpoint: optimizer: {key} of parameter {index} is of another shape")
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
 
 
 class SafeCheckpointIO(CheckpointIO):
@@ -246,17 +402,64 @@ class SafeCheckpointIO(CheckpointIO):
             file.unlink(missing_ok=True)
 
 
-class LastCheckpoint(Checkpoint):
-    """Save to `path` after every `every` epochs and after the last.
+@contextlib.contextmanager
+def resuming(trainer: pl.Trainer, checkpoint: Path | None) -> Iterator[None]:
+    """Turn what a checkpoint makes fail, before `trainer` trains again, into a UserError that names the file."""
+    started = _Started()
+    trainer.callbacks.append(started)  # type: ignore[attr-defined]
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        if checkpoint is None or started.training:
+            raise
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+        raise UserError(f"checkpoint: {checkpoint} does not fit the run: {reason}") from error
 
-    Lightning calls checkpoint callbacks behind all others, so that what those keep of the epoch is saved with it.
+
+class _Started(pl.Callback):
+    """Knows whether training has begun, and with it the end of all loading."""
+
+    training = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.training = True
+
+
+class LastCheckpoint(Checkpoint):
+    """Save to `path` after every `every` epochs and after the last, and where a signal asks the run to stop.
+
+    Lightning calls checkpoint callbacks after all others, so that the checkpoint has what those keep of the epoch.
     """
 
     def __init__(self, path: Path, every: int = 1) -> None:
         self.path, self.every = path, every
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save, if it is time."""
-        done = trainer.current_epoch + 1
-        if done % self.every == 0 or done == trainer.max_epochs:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Answer signals at the end of a batch from now on; Lightning has installed handlers of its own before."""
+        defer_signals()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and stop, if a signal asks for it; behind the last batch of an epoch its tests come first."""
+        if stop_requested() and not trainer.is_last_batch:
             trainer.save_checkpoint(self.path)
+            exit_as_requested()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save, if it is time or a signal asks for it; then stop, unless this was the last epoch."""
+        done = trainer.current_epoch + 1
+        if done % self.every == 0 or done == trainer.max_epochs or stop_requested():
+            trainer.save_checkpoint(self.path)
+        if stop_requested() and done != trainer.max_epochs:
+            exit_as_requested()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let signals end the process at once again."""
+        stop_deferring()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """The same."""
+        stop_deferring()

@@ -1,8 +1,9 @@
-"""Batches of one epoch, in an order that is a pure function of seed, task and epoch: a resume sees the same.
+"""The data module of a stream: the current task for training, every test set for validation.
 
-The data module: it serves the task that the epoch counter says is current, every test set as a validation loader.
+The order of an epoch's batches is a pure function of seed, task and epoch, so a resumed run sees the same batches.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,12 +12,17 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from metaplast.data import TaskTensors, augmented, batch_slices, epoch_draws, random_permutation
+from metaplast.config.schema import EVAL_TASKS
+from metaplast.data import TaskTensors, augment, augmentation_noise, batch_slices, random_permutation
+from metaplast.errors import UserError
 from metaplast.scenarios import Scenario, task_tensors
 from metaplast.training.task_schedule import Schedule
 
 Batch = tuple[Tensor, Tensor]
 """Images (N, C, H, W) in [0, 1] and labels (N,)."""
+
+_EVALUATION = 2**32 - 2
+"""Separates the choice of test sets from the other random orders that follow from a seed: no epoch has this number."""
 
 
 def epoch_order(n: int, seed: int, task: int, epoch: int) -> Tensor:
@@ -25,41 +31,42 @@ def epoch_order(n: int, seed: int, task: int, epoch: int) -> Tensor:
     >>> torch.equal(epoch_order(9, seed=0, task=1, epoch=2), epoch_order(9, seed=0, task=1, epoch=2))
     True
     """
-    # torch's own generator keeps 32 bits of a seed, so it cannot tell all of these apart.
+    # torch's own generator uses only 32 bits of a seed, too few to keep all of these apart.
     return random_permutation(n, seed, task, epoch)
 
 
 class EpochBatches:
-    """Shuffled batches of one epoch over one task, or over several mixed, for Lightning's loop.
+    """Shuffled batches of one epoch over one task, or over several mixed.
 
-    Re-iterable and with a length; `state_dict` holds the number of batches already given out, from which a resumed
-    epoch goes on. The last batch differs in size where `batch_size` does not divide the data.
+    Re-iterable, with a length. `state_dict` holds the number of batches yielded, from which a resumed epoch continues.
+    The last batch differs in size where `batch_size` does not divide the data.
 
     Args:
-        tasks: the tasks whose data the epoch runs over, each image seen once.
-        batch_size: images a batch.
-        order: (total number of images,) indices into the tasks one after the other.
-        draws: (total number of images, 5), what :func:`metaplast.data.epoch_draws` gave for each, by which tasks with
-            an augmentation are changed; None leaves all images as they are.
+        tasks: the tasks of the epoch; every image is seen once.
+        batch_size: images per batch.
+        order: (total number of images,) indices into the concatenated tasks.
+        augmentation_noise: (total number of images, 5), from :func:`metaplast.data.augmentation_noise`; applied to
+            tasks with an augmentation. None leaves all images as they are.
     """
 
     def __init__(
-        self, tasks: Sequence[TaskTensors], batch_size: int, order: Tensor, draws: Tensor | None = None
+        self, tasks: Sequence[TaskTensors], batch_size: int, order: Tensor, augmentation_noise: Tensor | None = None
     ) -> None:
-        self.tasks, self.order, self.draws = tasks, order, draws
+        self.tasks, self.order, self.augmentation_noise = tasks, order, augmentation_noise
         self.slices = batch_slices(len(order), batch_size)
-        self.given = 0
-        """Batches of the current pass that have been given out."""
+        self.batches_yielded = 0
+        """Batches of the current pass that have been yielded."""
 
     def __len__(self) -> int:
         return len(self.slices)
 
     def __iter__(self) -> Iterator[Batch]:
-        first, self.given = self.given % len(self), 0  # a pass that was left behind its last batch is a whole one
+        # A pass that was abandoned after its last batch counts as complete.
+        first, self.batches_yielded = self.batches_yielded % len(self), 0
         for i in range(first, len(self)):
-            self.given = i + 1
+            self.batches_yielded = i + 1
             yield self._batch(self.order[self.slices[i]])
-        self.given = 0
+        self.batches_yielded = 0
 
     def _batch(self, indices: Tensor) -> Batch:
         if len(self.tasks) == 1:
@@ -74,21 +81,21 @@ class EpochBatches:
     def _part(self, task: TaskTensors, indices: Tensor, start: int) -> Batch:
         """The images at `indices` of a task whose first image has the index `start`."""
         images, labels = task.batch(indices - start)
-        return (images if self.draws is None else augmented(images, task.augmentation, self.draws[indices])), labels
+        noise = self.augmentation_noise
+        return (images if noise is None else augment(images, task.augmentation, noise[indices])), labels
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the current pass has come."""
-        return {"given": self.given}
+        """The progress of the current pass."""
+        return {"batches_yielded": self.batches_yielded}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Let the next pass go on behind the batches that were given out."""
-        self.given = state["given"] % len(self)
+        """Let the next pass continue after the batches that were yielded."""
+        yielded = state.get("batches_yielded", state.get("given", 0))  # `given` in older checkpoints
+        self.batches_yielded = yielded % len(self)
 
 
-class TestBatches:
+class SequentialLoader:
     """All images of one task in their order, in batches of `batch_size`."""
-
-    __test__ = False  # not a test case, whatever pytest thinks of its name
 
     def __init__(self, task: TaskTensors, batch_size: int) -> None:
         self.task, self.slices = task, batch_slices(len(task), batch_size)
@@ -101,69 +108,113 @@ class TestBatches:
 
 
 class StreamDataModule(pl.LightningDataModule):
-    """A whole stream of tasks for one `Trainer.fit` (with `reload_dataloaders_every_n_epochs=1`).
+    """A whole stream of tasks for one `Trainer.fit`; it makes the trainer ask for the batches of every epoch.
 
     Args:
         scenario: the tasks.
         schedule: which task an epoch trains.
-        batch_size: images a training batch.
-        eval_batch_size: images a test batch.
-        seed: the order of batches and their augmentation follow from it, the task and the epoch.
+        batch_size: images per training batch.
+        eval_batch_size: images per test batch.
+        seed: determines the order of batches and their augmentation, together with task and epoch.
+        eval_tasks: which tasks are tested after an epoch: "all"; "seen", those trained so far; "last_k:N", the N
+            trained last; "sampled:N", the current one and N − 1 others trained before, drawn anew for each task. Before
+            training and after the last epoch all tasks are tested, whatever the choice.
+
+    Raises:
+        UserError: if there is no such choice of `eval_tasks`.
     """
 
     def __init__(
-        self, scenario: Scenario, schedule: Schedule, batch_size: int, eval_batch_size: int, seed: int
+        self,
+        scenario: Scenario,
+        schedule: Schedule,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
+        eval_tasks: str = "all",
     ) -> None:
         super().__init__()
+        if not re.fullmatch(EVAL_TASKS, eval_tasks):
+            raise UserError(f"eval_tasks={eval_tasks}: expected all, seen, last_k:N or sampled:N with N >= 1")
         self.schedule, self.batch_size, self.eval_batch_size, self.seed = schedule, batch_size, eval_batch_size, seed
+        self.eval_tasks = eval_tasks
         self.train_tasks = [task_tensors(experience) for experience in scenario.benchmark.train_stream]
         self.test_tasks = [task_tensors(experience) for experience in scenario.benchmark.test_stream]
-        self._laid_out: tuple[TaskTensors, TaskTensors] | None = None
-        """The task that an epoch was last asked of, as it is and with its pixels in place."""
+        self.evaluated_tasks = [*range(len(self.test_tasks))]
+        """The task of each validation loader, by its number among them."""
+        self._materialized: tuple[TaskTensors, TaskTensors] | None = None
+        """The task of the current epoch as it is stored, and with its pixels permuted."""
 
     def setup(self, stage: str) -> None:
-        """Move the data to the device once; a batch is then an index operation there."""
+        """Move the data to the device once, and have the trainer ask for new batches every epoch."""
         if self.trainer is not None:
+            self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
             device = self.trainer.strategy.root_device
             self.train_tasks = _on_device(self.train_tasks, device)
             self.test_tasks = _on_device(self.test_tasks, device)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Batches of data that were moved are there; Lightning would look at each of their tensors to see so."""
+        """Skip Lightning's look at every tensor of a batch that is on the device already."""
         if batch[0].device == device:
             return batch
         moved: Batch = super().transfer_batch_to_device(batch, device, dataloader_idx)
         return moved
 
     def current_tasks(self, epoch: int) -> list[TaskTensors]:
-        """The tasks that `epoch` trains: one, or all of a joint stream."""
+        """The tasks that `epoch` trains: one, or all in a joint stream."""
         if self.schedule.joint:
             return self.train_tasks
         task = self.train_tasks[self.schedule.task(epoch)]
-        if self._laid_out is None or self._laid_out[0] is not task:
-            self._laid_out = task, task.laid_out()  # once a task, not once a batch
-        return [self._laid_out[1]]
+        if self._materialized is None or self._materialized[0] is not task:
+            self._materialized = task, task.materialize()  # once per task, not once per batch
+        return [self._materialized[1]]
 
     def train_dataloader(self) -> Any:
-        """Batches of the current epoch; where there is a bridge, its plugins are asked for them."""
-        epoch = self.trainer.current_epoch if self.trainer is not None else 0
+        """Batches of the current epoch, or what the plugins make of them."""
+        epoch = self._epoch
         tasks = self.current_tasks(epoch)
         n = sum(len(task) for task in tasks)
         task, epoch_in_task = self.schedule.task(epoch), self.schedule.epoch_in_task(epoch)
         device, key = tasks[0].labels.device, (n, self.seed, task, epoch_in_task)
         changed = any(task.augmentation != "none" for task in tasks)
-        draws = epoch_draws(*key).to(device) if changed else None
-        batches = EpochBatches(tasks, self.batch_size, epoch_order(*key).to(device), draws)
+        noise = augmentation_noise(*key).to(device) if changed else None
+        batches = EpochBatches(tasks, self.batch_size, epoch_order(*key).to(device), noise)
         bridge = getattr(self.trainer and self.trainer.lightning_module, "bridge", None)
         return batches if bridge is None else bridge.loader(batches, task, epoch_in_task)
 
-    def val_dataloader(self) -> list[TestBatches]:
-        """Every test set: one a task, or one for all the parts of a stream."""
-        return [TestBatches(task, self.eval_batch_size) for task in self.test_tasks]
+    def val_dataloader(self) -> list[SequentialLoader]:
+        """The test sets that are measured after the current epoch."""
+        self.evaluated_tasks = self._tasks_to_evaluate()
+        return [SequentialLoader(self.test_tasks[task], self.eval_batch_size) for task in self.evaluated_tasks]
+
+    def test_dataloader(self) -> list[SequentialLoader]:
+        """Every test set."""
+        return [SequentialLoader(task, self.eval_batch_size) for task in self.test_tasks]
+
+    predict_dataloader = test_dataloader
+
+    def _tasks_to_evaluate(self) -> list[int]:
+        epoch, everything = self._epoch, [*range(len(self.test_tasks))]
+        before_training = self.trainer is not None and self.trainer.sanity_checking
+        last = epoch >= self.schedule.total_epochs - 1
+        if self.eval_tasks == "all" or before_training or last or len(everything) == 1:
+            return everything
+        task = self.schedule.task(epoch)
+        if self.eval_tasks == "seen":
+            return everything[: task + 1]
+        choice, _, number = self.eval_tasks.partition(":")
+        if choice == "last_k":
+            return everything[max(0, task + 1 - int(number)) : task + 1]
+        earlier = random_permutation(task, self.seed, task, _EVALUATION)[: int(number) - 1]
+        return sorted([*earlier.tolist(), task])
+
+    @property
+    def _epoch(self) -> int:
+        return self.trainer.current_epoch if self.trainer is not None else 0
 
 
 def _on_device(tasks: list[TaskTensors], device: torch.device) -> list[TaskTensors]:
-    """The tasks on `device`; tensors that tasks share (the images, as a rule) are moved once and stay shared."""
+    """The tasks on `device`; a tensor shared by several tasks (the images, usually) is moved once and stays shared."""
     moved: dict[int, Tensor] = {}
 
     def move(tensor: Tensor) -> Tensor:
@@ -173,10 +224,10 @@ def _on_device(tasks: list[TaskTensors], device: torch.device) -> list[TaskTenso
 
     return [
         replace(
-            t,
-            images=move(t.images),
-            labels=move(t.labels),
-            permutation=None if t.permutation is None else move(t.permutation),
+            task,
+            images=move(task.images),
+            labels=move(task.labels),
+            permutation=None if task.permutation is None else move(task.permutation),
         )
-        for t in tasks
+        for task in tasks
     ]

@@ -1,14 +1,14 @@
-"""The LightningModule: one network and one optimizer through the whole stream of tasks.
+"""The LightningModule: one network and one optimizer for the whole stream of tasks.
 
 What happens when (t is the task of the epoch; Lightning's hook on the left):
 
     sanity check                  every task is tested once: the baseline of forward transfer
-    on_train_epoch_start          at a task's first epoch: the optimizer forgets its moments, if asked to
+    on_train_epoch_start          at the first epoch of a task: the optimizer state is reset, if requested
     training_step                 cross entropy of the live network on a batch of task t; in task-incremental learning
-                                  among the classes of the task alone
+                                  among the classes of the task only
     on_validation_epoch_start     population statistics from data of task t; the live normalization is stored for t
     validation_step, task j       normalization of task j, if trained before, else the live one; answers go into R[t, j]
-    on_validation_epoch_end       the live normalization again
+    on_validation_epoch_end       the live normalization again; the row of the epoch is logged
 """
 
 from collections.abc import Callable, Iterable
@@ -22,34 +22,49 @@ from torch import Tensor, nn
 from metaplast.data import TaskTensors
 from metaplast.errors import UserError
 from metaplast.metrics import AccuracyMatrix
-from metaplast.nn import BatchNorm, TaskCrossEntropy, select_task, set_population_statistics, store_task
+from metaplast.nn import BatchNorm, TaskCrossEntropy, select_task, set_population_statistics, store_task, task_norms
 from metaplast.optim import parameter_groups
-from metaplast.training.checkpoint import random_state, set_random_state
-from metaplast.training.datamodule import Batch, StreamDataModule, TestBatches
+from metaplast.training.checkpoint import check_fits, random_state, set_random_state
+from metaplast.training.datamodule import Batch, SequentialLoader, StreamDataModule
 from metaplast.training.task_schedule import Schedule
 
 if TYPE_CHECKING:
     from metaplast.strategies.bridge import Bridge
 
 STATISTICS_SAMPLES = 10_000
-"""Images from which population statistics are estimated within a task; at its end all of its training data are used."""
+"""Images that population statistics are estimated from within a task; at its end all of its training data are used."""
 
 
 class Learner(pl.LightningModule):
     """Train `network` on a stream of tasks and count its answers into an accuracy matrix.
 
+    Goes with a :class:`StreamDataModule` and a `pl.Trainer` of as many epochs as the schedule has. For the baseline of
+    forward transfer the trainer needs `num_sanity_val_steps=-1`. `Trainer.test` tests the network on every task, with
+    the normalization of that task; `Trainer.predict` gives logits.
+
+    Logged at the end of every validation, for loggers and callbacks (`ModelCheckpoint(monitor="average_accuracy")`):
+    `train_loss` (mean since the last row), `average_accuracy` (over all tasks measured), `average_accuracy_seen` (over
+    those trained so far), `task`, `epoch_in_task` (from 1) and, with `log_rows`, `accuracy/task_j`.
+
     Args:
         network: maps images (N, C, H, W) to logits (N, K).
         optimizer: makes the optimizer from parameter groups, each with its `m`.
         schedule: which task an epoch trains.
-        m: metaplasticity of the weight layers, a number or one a layer.
-        reset_optimizer: whether each task starts with a fresh optimizer state, as the reference does.
-        bridge: drives Avalanche plugins, which then have a say in every training step and every test.
-        n_tested: number of test sets; None: one a task.
+        m: metaplasticity of the weight layers, a number or one per layer.
+        reset_optimizer: whether each task starts with a fresh optimizer state, as in the reference.
+        bridge: drives Avalanche plugins, which take part in every training step and every test.
+        n_tested: number of test sets; None: one per task.
         criterion: loss of (logits, labels). A :class:`metaplast.nn.TaskCrossEntropy` masks the answers in tests too.
+        log_rows: whether the trainer's logger gets the row of every measured epoch; if not, only callbacks see it.
 
-    Raises UserError for plugins in a joint stream, which has no experiences to show them.
+    Raises:
+        UserError: here, for plugins in a joint stream, which has no experiences to show them; before training, for a
+            trainer that does not fit the schedule, labels that the network or the loss does not know, and a task of a
+            single image.
     """
+
+    predict_task: int | None = None
+    """The task whose normalization `Trainer.predict` uses; None: the live one, of the task trained last."""
 
     def __init__(
         self,
@@ -61,17 +76,22 @@ class Learner(pl.LightningModule):
         bridge: "Bridge | None" = None,
         n_tested: int | None = None,
         criterion: nn.CrossEntropyLoss | None = None,
+        log_rows: bool = True,
     ) -> None:
         super().__init__()
         if bridge is not None and schedule.joint:
-            raise UserError("strategy.stream=joint: has to be sequence with strategy.plugins, which go by tasks")
+            raise UserError("strategy.task_order=joint: has to be sequence with strategy.plugins, which go by tasks")
+        self.save_hyperparameters({"m": m, "reset_optimizer": reset_optimizer}, logger=False)
         self.bridge = bridge
         self.network, self.schedule, self.m, self.reset_optimizer = network, schedule, m, reset_optimizer
         self.make_optimizer = optimizer
         self.criterion = nn.CrossEntropyLoss() if criterion is None else criterion
+        self.log_rows = log_rows
         self.matrix = AccuracyMatrix(schedule.n_tasks, n_tested)
         self.in_training_step = False
         """Whether a forward pass is the one that the training loss is taken from; plugins make others."""
+        self.train_loss = float("nan")
+        """Mean training loss over the batches between the last two validations."""
         self._loss_sum: Tensor | float = 0.0
         self._loss_count = 0
 
@@ -81,9 +101,28 @@ class Learner(pl.LightningModule):
         return self.schedule.task(self.current_epoch)
 
     @property
-    def trained(self) -> int:
+    def after_task(self) -> int:
         """The row of R that a test belongs to: the current task, -1 before any training."""
         return -1 if self.trainer.sanity_checking else self.task
+
+    @property
+    def masks_answers(self) -> bool:
+        """Whether only the classes of a sample's task may be answered."""
+        return isinstance(self.criterion, TaskCrossEntropy)
+
+    @property
+    def uses_task_label(self) -> bool:
+        """Whether a test is told which task it is of."""
+        return self.masks_answers or any(norm.per_task for norm in task_norms(self.network))
+
+    @property
+    def uses_task_boundary(self) -> bool:
+        """Whether training is told where a task ends and the next one starts."""
+        # Population statistics are those of the current task, so they have to know it, unless there is a single test.
+        statistics = {getattr(norm, "test_statistics", None) for norm in task_norms(self.network)}
+        population = "population" in statistics and self.matrix.n_tested > 1
+        plugins = self.bridge is not None and self.bridge.uses_boundary
+        return (self.reset_optimizer or self.uses_task_label or population or plugins) and not self.schedule.joint
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, K) of images (N, C, H, W)."""
@@ -102,7 +141,9 @@ class Learner(pl.LightningModule):
         return cast(StreamDataModule, self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def on_fit_start(self) -> None:
-        """Refuse a task of a single image, which has no variance to normalize by, before anything is trained."""
+        """Refuse what cannot be trained as asked, before the first step."""
+        self._check_trainer()
+        self._check_data()
         norms = [module for module in self.network.modules() if isinstance(module, BatchNorm)]
         by_batch = any(norm.test_statistics == "batch" for norm in norms)
         tasks = [*enumerate(self._data.train_tasks if norms and not self.schedule.joint else ())]
@@ -111,13 +152,50 @@ class Learner(pl.LightningModule):
             if len(tensors) == 1:
                 raise UserError(f"task {task} has a single image, which batch normalization cannot work on")
 
+    def _check_trainer(self) -> None:
+        trainer, epochs = self.trainer, self.schedule.total_epochs
+        if not isinstance(getattr(trainer, "datamodule", None), StreamDataModule):
+            raise UserError("datamodule: expected a StreamDataModule, as in trainer.fit(learner, datamodule=data)")
+        if trainer.max_epochs is None or not 0 <= trainer.max_epochs <= epochs:
+            raise UserError(f"max_epochs={trainer.max_epochs}: expected at most {epochs}, the epochs of the schedule")
+        if trainer.world_size > 1:
+            raise UserError(f"devices={trainer.world_size}: expected 1, since the data stay on one device")
+
+    def _check_data(self) -> None:
+        """Refuse a label that the loss would skip or that no answer could match, and a pixel that is not finite."""
+        known = self.criterion.allowed.diagonal().tolist() if isinstance(self.criterion, TaskCrossEntropy) else None
+        checked: dict[int, Tensor] = {}  # tensors that tasks share are looked at once
+        for name, tasks in (("train", self._data.train_tasks), ("test", self._data.test_tasks)):
+            for task, tensors in enumerate(tasks):
+                where, images, labels = f"task {task} ({name})", tensors.images, tensors.labels
+                if not len(labels):
+                    raise UserError(f"{where}: expected images, got none")
+                if id(labels) not in checked:
+                    classes = sorted(set(labels.tolist()))
+                    if classes[0] < 0:
+                        raise UserError(f"{where}: expected labels >= 0, got {classes[0]}")
+                    odd = [] if known is None else [y for y in classes if y >= len(known) or not known[y]]
+                    if odd:
+                        raise UserError(f"{where}: expected labels of a class in classes_of_task, got {odd[0]}")
+                if images.is_floating_point() and id(images) not in checked:
+                    finite = images.isfinite()
+                    if not finite.all():
+                        raise UserError(f"{where}: expected finite pixels, got {images[~finite][0].item()}")
+                checked |= {id(labels): labels, id(images): images}
+
+    def on_train_start(self) -> None:
+        """Forget the loaders of the sanity check where the first epoch tests fewer tasks."""
+        if self._data.eval_tasks != "all":
+            # Lightning 2.x keeps those loaders through epoch 0; there is no public way to have them made anew.
+            self.trainer.fit_loop.epoch_loop.val_loop._last_val_dl_reload_epoch = float("-inf")
+
     def on_train_epoch_start(self) -> None:
-        """Reset the optimizer where a task starts and the strategy asks for it."""
+        """Reset the optimizer where a task starts, if requested."""
         if self.reset_optimizer and self.schedule.starts_task(self.current_epoch):
-            self.trainer.optimizers[0].state.clear()  # every optimizer of torch keeps its moments there
+            self.trainer.optimizers[0].state.clear()  # every torch optimizer keeps its moments there
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch, summed in a tensor, since logging each step would cost more than a small step."""
+        """Loss of one batch. Losses are summed in a tensor: logging every step would cost more than a small step."""
         self.in_training_step = True
         if self.bridge is None:
             x, y = batch
@@ -130,69 +208,133 @@ class Learner(pl.LightningModule):
         return loss
 
     def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
-        """Drop the gradients behind the forward pass, unless the bridge has done so before it, where Avalanche does."""
+        """Drop the gradients after the forward pass; the bridge has done so before it, where Avalanche does."""
         if self.bridge is None:
-            for group in optimizer.param_groups:  # as the optimizer's own does, with less around it
+            for group in optimizer.param_groups:  # what the optimizer's own does, without its overhead
                 for parameter in group["params"]:
                     parameter.grad = None
 
-    def mean_loss(self) -> float:
-        """Mean training loss over the batches since the last call; NaN if there were none."""
-        mean = float(self._loss_sum) / self._loss_count if self._loss_count else float("nan")
-        self._loss_sum, self._loss_count = 0.0, 0
-        return mean
-
     def on_validation_epoch_start(self) -> None:
-        """Settle the normalization of the task just trained, and clear the row of R that is measured anew.
+        """Set up the normalization of the task just trained, and clear the row of R that is measured again.
 
-        Raises UserError where training has diverged: a binary weight is ±1 even if the weight behind it is NaN, so that
-        no accuracy would tell it from a network that learned nothing.
+        Raises UserError where training has diverged. The accuracy would not show it: a binary weight is ±1 even if the
+        hidden weight is NaN.
         """
+        self._check_finite()
+        self.update_population_statistics()
+        if self.after_task >= 0:
+            store_task(self.network, self.after_task)
+        self.matrix.clear(self.after_task)
+
+    def _check_finite(self) -> None:
+        where = f"after epoch {self.current_epoch + 1} (task {self.task})"
+        advice = "a smaller strategy.optimizer.lr may help"
         for name, parameter in self.network.named_parameters():
             if not parameter.isfinite().all():
-                raise UserError(
-                    f"training diverged: after epoch {self.current_epoch + 1} (task {self.task}) {name} is not finite; "
-                    "a smaller strategy.optimizer.lr may help"
-                )
-        self.settle_normalization()
-        if self.trained >= 0:
-            store_task(self.network, self.trained)
-        self.matrix.clear(self.trained)
+                raise UserError(f"training diverged: {where} {name} is not finite; {advice}")
+        loss = float(self._loss_sum) / max(1, self._loss_count)
+        # With 16-mixed, a loss that overflows is handled by the scaler, which skips the step.
+        if not loss < LARGEST_LOSS and self.trainer.precision != "16-mixed":
+            raise UserError(f"training diverged: {where} the mean training loss is {loss:.3g}; {advice}")
 
-    def settle_normalization(self) -> None:
-        """Set population statistics from data of the current task: all at its end, else enough for an estimate."""
+    def update_population_statistics(self) -> None:
+        """Set population statistics from data of the current task: all at its end, otherwise enough for an estimate."""
         data, precision = self._data, self.trainer.precision_plugin
         complete = self.schedule.ends_task(self.current_epoch)
         batches = _images(data.current_tasks(self.current_epoch), data.eval_batch_size, complete)
-        with precision.val_step_context():  # Lightning's own is around steps alone
+        with precision.val_step_context():  # Lightning's own covers only steps
             set_population_statistics(self.network, lambda: map(precision.convert_input, batches()))
 
     def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Put the normalization of the tested task in place; a task not trained yet has none of its own."""
+        """Select the normalization of the tested task; a task not trained yet has none of its own."""
         if batch_idx == 0:
-            select_task(self.network, dataloader_idx if dataloader_idx <= self.trained else None)
+            self.select_trained(self._data.evaluated_tasks[dataloader_idx], self.after_task)
+
+    def select_trained(self, task: int, after_task: int) -> None:
+        """Select the normalization of `task` if it has been trained, up to `after_task`; else the live one."""
+        select_task(self.network, task if task <= after_task else None)
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count the right answers of one test batch."""
+        task = self._data.evaluated_tasks[dataloader_idx]
+        logits = None if self.bridge is None else self.bridge.logits(batch, batch_idx, dataloader_idx, task)
+        self.count(batch, self.after_task, task, logits)
+
+    def count(self, batch: Batch, after_task: int, on_task: int, logits: Tensor | None = None) -> None:
+        """Count the right answers to a batch into R[after_task, on_task]; `logits` if they are known already."""
         x, y = batch
-        logits = self.network(x) if self.bridge is None else self.bridge.logits(batch, batch_idx, dataloader_idx)
+        logits = self.network(x) if logits is None else logits
         if isinstance(self.criterion, TaskCrossEntropy):
             logits = self.criterion.mask(logits, y)  # a test set is of one task, so its labels tell no more than that
-        self.matrix.update(logits, y, trained=self.trained, tested=dataloader_idx)
+        self.matrix.update(logits, y, after_task=after_task, on_task=on_task)
 
     def on_validation_epoch_end(self) -> None:
-        """Go on training with the live normalization."""
+        """Continue training with the live normalization, and log what was measured."""
         select_task(self.network, None)
+        if self.trainer.sanity_checking:
+            if self.trainer.num_sanity_val_steps != float("inf"):
+                self.matrix.clear(-1)  # a few batches of a task are no baseline
+            return
+        self.train_loss = float(self._loss_sum) / self._loss_count if self._loss_count else float("nan")
+        self._loss_sum, self._loss_count = 0.0, 0
+        accuracies = self.matrix.compute()[self.task]
+        self._log(
+            accuracies if self.log_rows else (),
+            train_loss=self.train_loss,
+            average_accuracy=accuracies.nanmean(),
+            average_accuracy_seen=accuracies[: self.task + 1].nanmean(),
+            task=self.task,
+            epoch_in_task=self.schedule.epoch_in_task(self.current_epoch) + 1,
+        )
+
+    def _log(self, accuracies: Iterable[Tensor], **values: Tensor | float) -> None:
+        logs = self.log_rows and bool(self.trainer.loggers)  # Lightning warns where there is no logger
+        row = {**values, **{f"accuracy/task_{j}": accuracy for j, accuracy in enumerate(accuracies)}}
+        self.log_dict({name: float(value) for name, value in row.items()}, logger=logs)
+
+    def on_test_start(self) -> None:
+        """Start counting the tests of the network as it is."""
+        self._tested = torch.zeros(2, self.matrix.n_tested, dtype=torch.int64)  # right answers, samples
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Count the right answers to a batch of task `dataloader_idx`, with the normalization of that task."""
+        if batch_idx == 0:
+            measured = self.matrix.total[1:].sum(dim=1).nonzero()
+            self.select_trained(dataloader_idx, int(measured.max()) if len(measured) else -1)
+        x, y = batch
+        logits = self.network(x)
+        if isinstance(self.criterion, TaskCrossEntropy):
+            logits = self.criterion.mask(logits, y)
+        self._tested[:, dataloader_idx] += torch.tensor([int((logits.argmax(1) == y).sum()), len(y)])
+
+    def on_test_epoch_end(self) -> None:
+        """Log the accuracy on every task and their mean."""
+        select_task(self.network, None)
+        accuracies = self._tested[0].double() / self._tested[1]
+        self._log(accuracies, average_accuracy=accuracies.nanmean())
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Logits (N, K) of a batch, which is images (N, C, H, W) or a tuple that begins with them."""
+        select_task(self.network, self.predict_task)
+        try:
+            return cast(Tensor, self(batch[0] if isinstance(batch, (tuple, list)) else batch))
+        finally:
+            select_task(self.network, None)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the states of the random generators, which Lightning leaves out, and the losses that await a row."""
+        """Add the states of the random generators, which Lightning leaves out, and the losses not yet in a row."""
         checkpoint["random_state"] = random_state()
         checkpoint["losses"] = float(self._loss_sum), self._loss_count
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the random generators and the losses back to where the checkpoint was taken."""
+        """Restore the random generators and the losses."""
+        check_fits(checkpoint, self.state_dict(), self.configure_optimizers())
         set_random_state(checkpoint["random_state"])
         self._loss_sum, self._loss_count = checkpoint["losses"]
+
+
+LARGEST_LOSS = 1e10
+"""From here on training has diverged: in float32 a loss of this size leaves no digit for the cross entropy in it."""
 
 
 def _images(tasks: list[TaskTensors], batch_size: int, complete: bool) -> Callable[[], Iterable[Tensor]]:
@@ -201,7 +343,7 @@ def _images(tasks: list[TaskTensors], batch_size: int, complete: bool) -> Callab
 
     def batches() -> Iterable[Tensor]:
         for task in tasks:
-            for x, _ in islice(TestBatches(task, batch_size), limit):
+            for x, _ in islice(SequentialLoader(task, batch_size), limit):
                 yield x
 
     return batches

@@ -1,64 +1,154 @@
-"""A run that is stopped from outside says how to go on, and ends with the status that shells expect."""
+"""Signals that stop a run: training saves a checkpoint at the end of the batch, and the command says how to resume.
 
+Ctrl-C, SIGTERM (a scheduler), SIGHUP (a closed terminal) and SIGUSR1 (a cluster's warning that time runs out) set a
+flag while a run is training with checkpoints; elsewhere they end the process at once.
+"""
+
+import os
 import shlex
 import signal
+import stat
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import NoReturn, TextIO
 
-from metaplast.config.overrides import quoted
-from metaplast.errors import INTERRUPTED, PIPE_CLOSED, TERMINATED
+from metaplast.config.overrides import quote_path
+from metaplast.errors import INTERRUPTED, PIPE_CLOSED, STOPPED_BY
 from metaplast.runs.directory import has_checkpoint
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+
+
+class _Request:
+    """A signal that training has yet to answer."""
+
+    is_deferred = False
+    """Whether training will answer a signal at the end of a batch."""
+    number: int | None = None
+
+
+_request = _Request()
 
 
 @contextmanager
-def stoppable(run_dir: Path) -> Iterator[None]:
-    """Turn Ctrl-C, SIGTERM and a closed standard output into SystemExit with 130, 143 or 141, after one line on stderr.
+def handle_signals(run_dir: Path) -> Iterator[None]:
+    """End a run that is stopped from outside by SystemExit with a status of `STOPPED_BY`, after one line on stderr.
 
-    Lightning answers Ctrl-C by a SystemExit of its own, whose context is the KeyboardInterrupt.
+    A closed standard output stops a run as well.
     """
     try:
-        with terminable():
+        with exit_on_signals():
             yield
     except (KeyboardInterrupt, SystemExit, BrokenPipeError) as stop:
         status = _status(stop)
         if status is None:
             raise
-        print(f"Stopped. {_way_on(run_dir)}", file=sys.stderr)
+        with suppress(OSError):  # the terminal is closed
+            print(f"Stopped by {STOPPED_BY[status]}. {_how_to_resume(run_dir)}", file=sys.stderr, flush=True)
         raise SystemExit(status) from stop
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit with 143, as far as this is the thread that signals reach."""
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _terminate) if in_main_thread else None
+def exit_on_signals() -> Iterator[None]:
+    """Turn SIGTERM, SIGHUP and SIGUSR1 into SystemExit with 128 + the signal's number.
+
+    Python delivers signals to the main thread; in any other this does nothing. A signal that the process ignores, as
+    under `nohup`, stays ignored.
+    """
+    before = _install(_SIGNALS)
     try:
         yield
     finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _request.is_deferred, _request.number = False, None
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(TERMINATED)
+def defer_signals() -> None:
+    """From now on only note a signal, Ctrl-C among them, until `stop_deferring`: `stop_requested` tells of it.
+
+    A second Ctrl-C ends the process at once. Does nothing outside `exit_on_signals`.
+    """
+    if signal.getsignal(_SIGNALS[0]) is not signal.SIG_DFL and _install((*_SIGNALS, signal.SIGINT)):
+        _request.is_deferred = True
+
+
+def stop_deferring() -> None:
+    """Let signals end the process at once again."""
+    if _request.is_deferred:
+        _request.is_deferred = False
+        if signal.getsignal(signal.SIGINT) is _on_signal:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def stop_requested() -> bool:
+    """Whether a signal was noted since `defer_signals`."""
+    return _request.number is not None
+
+
+def exit_as_requested() -> NoReturn:
+    """End the process as the noted signal asks."""
+    number, _request.number = _request.number, None
+    stop_deferring()
+    raise KeyboardInterrupt if number in (None, signal.SIGINT) else SystemExit(128 + number)
+
+
+def stopped_by(error: BaseException) -> str | None:
+    """What stopped a run that ended by `error`, such as "SIGTERM"; None where `error` is a failure of its own.
+
+    Lightning answers Ctrl-C by a SystemExit of its own, whose context is the KeyboardInterrupt.
+    """
+    if isinstance(error, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
+        return STOPPED_BY[INTERRUPTED]
+    return STOPPED_BY.get(error.code) if isinstance(error, SystemExit) and isinstance(error.code, int) else None
+
+
+def _install(numbers: tuple[signal.Signals, ...]) -> dict[signal.Signals, signal.Handlers]:
+    """Handle `numbers` here, but for those that the process ignores; return the handlers that were there."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    before = {number: signal.getsignal(number) for number in numbers}
+    handled = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
+    for number in handled:
+        signal.signal(number, _on_signal)
+    return {number: handler or signal.SIG_DFL for number, handler in handled.items()}  # type: ignore[misc]
+
+
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGHUP:
+        _leave_terminal()
+    if _request.is_deferred and _request.number is None:
+        _request.number = number
+    elif number == signal.SIGINT:
+        raise KeyboardInterrupt
+    elif not _request.is_deferred:  # service managers send SIGTERM and SIGHUP together
+        raise SystemExit(128 + number)
+
+
+def _leave_terminal() -> None:
+    """Send what is still printed to a terminal, which is closed and would answer by errors, to nowhere."""
+    for stream in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(stream).st_mode):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream)
+                os.close(nowhere)
 
 
 def _status(stop: BaseException) -> int | None:
-    """Return the exit status for `stop`, None where nobody outside asked for it, such as a pipe of W&B's that broke."""
+    """The exit status for `stop`; None where nothing outside asked for it, such as a broken pipe of W&B's."""
     if isinstance(stop, BrokenPipeError):
         return PIPE_CLOSED if _is_closed(sys.stdout) else None
-    if isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):
-        return INTERRUPTED
-    return TERMINATED if isinstance(stop, SystemExit) and stop.code == TERMINATED else None
+    name = stopped_by(stop)
+    return next((status for status, stopper in STOPPED_BY.items() if stopper == name), None)
 
 
 def _is_closed(stream: TextIO) -> bool:
-    """Tell whether nobody reads `stream`, by writing to it once more."""
+    """Whether nobody reads `stream`, found by writing to it."""
     try:
         print(file=stream, flush=True)
     except BrokenPipeError:
@@ -66,8 +156,8 @@ def _is_closed(stream: TextIO) -> bool:
     return False
 
 
-def _way_on(run_dir: Path) -> str:
+def _how_to_resume(run_dir: Path) -> str:
     if not has_checkpoint(run_dir):
-        return "There is no checkpoint yet, so there is nothing to go on from."
+        return "There is no checkpoint to resume from yet."
     shown = run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir
-    return f"To go on: python src/train.py {shlex.quote(f'resume={quoted(shown)}')}"
+    return f"To resume: python src/train.py {shlex.quote(f'resume={quote_path(shown)}')}"

@@ -1,4 +1,4 @@
-"""The task of an epoch: what changes with the task follows from the epoch counter, and a resume needs no more."""
+"""The task of an epoch. What changes with the task follows from the epoch counter, so a resume needs no more."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,7 @@
 """The curves that are drawn, their average, and labels that can be read at any number of tasks."""
 
 import math
+import time
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,16 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation, Text
 from torch import Tensor
 
-from metaplast.report import make_curves_figure, write_curves_figure
-from metaplast.report.figures.curves import mean_of_seen, spread
+from metaplast.report.figures.curves import (
+    MARKED_TASKS,
+    MAX_CURVES,
+    MAX_POINTS,
+    evenly_spaced,
+    make_curves_figure,
+    mean_of_seen,
+    spread,
+    write_curves_figure,
+)
 
 VALUES = st.lists(st.floats(0, 100), min_size=1, max_size=21)
 NAN = math.nan
@@ -138,3 +147,43 @@ def test_a_stream_has_one_curve_seen_from_the_start_and_parts_whose_names_find_r
     figure.draw_without_rendering()
     boxes = [Text.get_window_extent(text) for text in ax.texts]
     assert not [(a, b) for a, b in combinations(boxes, 2) if a.overlaps(b)]
+
+
+@pytest.mark.parametrize(("n", "most"), [(1, 20), (20, 20), (21, 20), (1000, 20), (301, 300), (0, 5)])
+def test_a_choice_is_even_and_keeps_both_ends(n: int, most: int) -> None:
+    chosen = evenly_spaced(n, most)
+    assert len(chosen) == len(set(chosen)) == min(n, most)
+    assert chosen[:1] + chosen[-1:] == ([0, n - 1] if n else [])
+
+
+def forgotten(n_tasks: int) -> Tensor:
+    """R of a stream in which each task fades over thirty others, as noisy as tests of 360 images are."""
+    task = torch.arange(n_tasks)
+    age = (task[:, None] - task).double()
+    fading = torch.where(age < 0, 0.1, 0.1 + 0.85 * torch.exp(-age.clamp(min=0) / 30))
+    noise = torch.randn(n_tasks, n_tasks, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return (fading + 0.02 * noise).clamp(0, 1)
+
+
+@pytest.mark.parametrize("n_tasks", [200, 1000])
+def test_of_a_long_stream_some_tasks_are_drawn_and_the_average_of_all(
+    tmp_path: Path, summary: dict[str, Any], n_tasks: int
+) -> None:
+    accuracies = forgotten(n_tasks)
+    start = time.process_time()
+    write_curves_figure(tmp_path / "curves.png", _ends(n_tasks), accuracies, _ends(n_tasks), summary)
+    assert time.process_time() - start < 5
+    assert (tmp_path / "curves.png").stat().st_size < 300_000
+    ax = make_curves_figure(_ends(n_tasks), accuracies, _ends(n_tasks), summary).axes[0]
+    assert len(ax.lines) <= 2 * MAX_CURVES + 1 + MARKED_TASKS
+    assert max(len(np.asarray(line.get_xdata())) for line in ax.lines) <= MAX_POINTS
+    names = [label.get_text().split("  ")[0] for label in ends(ax)]
+    assert (names[0], names[-2:]) == ("task 0", [f"task {n_tasks - 1}", "average"])
+    assert float(ends(ax)[-1].get_text().split()[-1]) == pytest.approx(100 * accuracies[-1].mean().item(), abs=0.06)
+
+
+def test_a_task_that_was_measured_now_and_then_is_one_line_in_a_long_stream(summary: dict[str, Any]) -> None:
+    accuracies = torch.full((100, 2), NAN, dtype=torch.float64)
+    accuracies[9::10, 0], accuracies[59, 1] = 0.5, 0.7
+    ax = make_curves_figure(_ends(100), accuracies, [50, 100], summary).axes[0]
+    assert moments_of(ax.lines[1]) == [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]

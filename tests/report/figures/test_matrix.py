@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from metaplast.report import make_matrix_figure, write_matrix_figure
+from metaplast.report.figures.matrix import make_matrix_figure, write_matrix_figure
 
 R = torch.tensor([[0.9, torch.nan], [0.8, 0.95]], dtype=torch.float64)
 

@@ -15,8 +15,8 @@ from metaplast.report.figures.search import (
     Tried,
     gap,
     make_study_figure,
-    write_hindsight_csv,
-    write_hindsight_figure,
+    write_first_tasks_csv,
+    write_first_tasks_figure,
     write_study_figure,
 )
 
@@ -64,7 +64,7 @@ def test_the_best_choice_costs_nothing() -> None:
 
 
 def test_every_one_tried_has_a_row_and_what_was_not_trained_to_the_end_has_no_figure(tmp_path: Path) -> None:
-    write_hindsight_csv(tmp_path / "hindsight.csv", [*TRIED, Tried("seed=1", 3, 0.1, None, False)])
+    write_first_tasks_csv(tmp_path / "hindsight.csv", [*TRIED, Tried("seed=1", 3, 0.1, None, False)])
     with (tmp_path / "hindsight.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert rows[1] == {
@@ -75,5 +75,5 @@ def test_every_one_tried_has_a_row_and_what_was_not_trained_to_the_end_has_no_fi
 
 
 def test_the_picture_is_drawn_for_lists_and_seeds(tmp_path: Path) -> None:
-    write_hindsight_figure(tmp_path / "hindsight.png", TRIED, n_tasks=2)
+    write_first_tasks_figure(tmp_path / "hindsight.png", TRIED, n_tasks=2)
     assert (tmp_path / "hindsight.png").read_bytes()[1:4] == b"PNG"

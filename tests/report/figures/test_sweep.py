@@ -10,15 +10,16 @@ from matplotlib.figure import Figure
 
 from metaplast.report.aggregate import Sweep, make_sweep
 from metaplast.report.figures.sweep import (
-    SHOWN,
-    draw_score,
+    MAX_SETTINGS,
+    draw_metric,
     draw_setting_curves,
     draw_setting_matrix,
-    score_height,
+    metric_height,
     shown,
     write_figures,
 )
 from metaplast.runs.index import Run, Value, find_runs
+from metaplast.runs.status import RunStatus
 
 LayRun = Callable[..., Path]
 
@@ -31,7 +32,9 @@ def ax() -> Axes:
 def run(accuracy: float, **settings: Value) -> Run:
     """A completed run with these settings."""
     named = {key.replace("__", "."): value for key, value in settings.items()}
-    return Run(Path("r"), "completed", None, {"average_accuracy": accuracy, "accuracy_matrix": [[accuracy]]}, named, "")
+    return Run(
+        Path("r"), RunStatus.COMPLETED, None, {"average_accuracy": accuracy, "accuracy_matrix": [[accuracy]]}, named, ""
+    )
 
 
 def lines(ax: Axes) -> Mapping[str, list[tuple[float, float]]]:
@@ -52,7 +55,7 @@ def band(ax: Axes, index: int) -> tuple[float, float]:
 
 def test_a_point_is_the_mean_over_seeds_with_its_standard_deviation_and_a_dot_for_each_run(ax: Axes) -> None:
     runs = [run(accuracy, m=m, seed=seed) for m in (0, 1) for seed, accuracy in enumerate([0.5 + m / 10, 0.7 + m / 10])]
-    draw_score(ax, make_sweep(runs), "average_accuracy")
+    draw_metric(ax, make_sweep(runs), "average_accuracy")
     [means] = lines(ax).values()
     assert means == [pytest.approx((0, 60)), pytest.approx((1, 70))]
     sd = 100 * np.std([0.5, 0.7], ddof=1)
@@ -63,7 +66,7 @@ def test_a_point_is_the_mean_over_seeds_with_its_standard_deviation_and_a_dot_fo
 
 def test_each_strategy_has_its_line_and_one_without_m_is_a_level_over_the_whole_width(ax: Axes) -> None:
     meta = [run(0.5 + m / 10, strategy__name="meta", m=m, seed=0) for m in (2, 0, 1)]
-    draw_score(ax, make_sweep([run(0.3, strategy__name="finetune", m=None, seed=0), *meta]), "average_accuracy")
+    draw_metric(ax, make_sweep([run(0.3, strategy__name="finetune", m=None, seed=0), *meta]), "average_accuracy")
     assert lines(ax)["meta"] == [pytest.approx((0, 50)), pytest.approx((1, 60)), pytest.approx((2, 70))]
     [level] = [line for line in ax.lines if line.get_label() == "finetune"]
     assert np.asarray(level.get_xydata()) == pytest.approx(np.array([[0, 30], [1, 30]]))  # 0 to 1: of the axes' width
@@ -76,13 +79,13 @@ def test_each_strategy_has_its_line_and_one_without_m_is_a_level_over_the_whole_
 def test_names_of_any_length_leave_the_axes_their_room(name: str) -> None:
     runs = [run(0.5, strategy__name=f"{name}{index}", m=m) for index in range(6) for m in (0, 1)]
     sweep = make_sweep(runs)
-    figure = Figure(figsize=(4.8, score_height(sweep)), layout="constrained")
+    figure = Figure(figsize=(4.8, metric_height(sweep)), layout="constrained")
     ax = figure.add_subplot()
-    draw_score(ax, sweep, "average_accuracy")
+    draw_metric(ax, sweep, "average_accuracy")
     figure.draw_without_rendering()
     box = ax.get_position()
     assert box.width > 0.75
-    assert box.height * score_height(sweep) > 1.7  # inches
+    assert box.height * metric_height(sweep) > 1.7  # inches
 
 
 @pytest.mark.parametrize(
@@ -97,13 +100,13 @@ def test_names_of_any_length_leave_the_axes_their_room(name: str) -> None:
 def test_the_axis_bears_the_values_as_far_as_they_can_be_read(
     ax: Axes, values: list[float], scale: str, marked: list[str]
 ) -> None:
-    draw_score(ax, make_sweep([run(0.5, m=value) for value in values]), "average_accuracy")
+    draw_metric(ax, make_sweep([run(0.5, m=value) for value in values]), "average_accuracy")
     assert (ax.get_xscale(), ticks(ax)) == (scale, marked)
 
 
 def test_without_a_key_of_numbers_each_setting_is_a_row(ax: Axes) -> None:
     runs = [run(accuracy, model__norm=norm, seed=0) for norm, accuracy in [("layer", 0.4), ("batch", 0.6)]]
-    draw_score(ax, make_sweep(runs), "average_accuracy")
+    draw_metric(ax, make_sweep(runs), "average_accuracy")
     assert [label.get_text() for label in ax.get_yticklabels()] == ["norm = batch", "norm = layer"]
     assert [float(container.lines[0].get_xdata()[0]) for container in ax.containers] == pytest.approx([60, 40])  # type: ignore[attr-defined]
 
@@ -112,7 +115,7 @@ def test_only_completed_runs_are_drawn(ax: Axes, tmp_path: Path, lay_run: LayRun
     for index, (m, status) in enumerate([(0.0, "completed"), (1.0, "completed"), (2.0, "failed")]):
         lay_run(tmp_path / str(index), status, m=m)
     sweep = make_sweep(find_runs([tmp_path]))
-    draw_score(ax, sweep, "forgetting")
+    draw_metric(ax, sweep, "forgetting")
     assert ticks(ax) == ["0", "1"]
     assert [setting.label for setting in shown(sweep)] == ["m = 0", "m = 1"]
 
@@ -120,7 +123,7 @@ def test_only_completed_runs_are_drawn(ax: Axes, tmp_path: Path, lay_run: LayRun
 def test_of_many_settings_the_best_are_shown_in_the_order_of_the_sweep() -> None:
     accuracy = [7 * m % 60 / 60 for m in range(60)]
     sweep = make_sweep([run(accuracy[m], m=m) for m in range(60)])
-    best = sorted(range(60), key=accuracy.__getitem__)[-SHOWN:]
+    best = sorted(range(60), key=accuracy.__getitem__)[-MAX_SETTINGS:]
     assert [setting.values["m"] for setting in shown(sweep)] == sorted(best)
 
 
@@ -172,5 +175,5 @@ def test_pictures_are_written_once_a_run_is_completed(tmp_path: Path, lay_run: L
 
 def test_a_sweep_of_a_thousand_settings_is_drawn_as_one(ax: Axes) -> None:
     sweep: Sweep = make_sweep([run(0.5, m=m, lr=lr) for m in range(40) for lr in range(25)])
-    draw_score(ax, sweep, "average_accuracy")
+    draw_metric(ax, sweep, "average_accuracy")
     assert len(ax.containers) == 25

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from metaplast.nn import TaskCrossEntropy
 from metaplast.strategies.plugins.der import DER
-from metaplast.testing import avalanche_parity as two_loops
+from metaplast.testing import avalanche_parity
 from metaplast.testing.avalanche_parity import LR, SIZES, OurBatches, difference, small_digits, through_avalanche
 from metaplast.testing.plugin_docs import plain
 
@@ -22,7 +22,7 @@ class TheirDER(OurBatches, supervised.DER):  # type: ignore[misc]
 @pytest.mark.parametrize("settings", [(60, 20, 0.3, 0.7), (60, None, 0.1, 0.0), (30, 45, 1.0, 1.0)])
 def test_it_has_the_trajectory_of_avalanches_strategy(settings: tuple[int, int | None, float, float]) -> None:
     scenario = small_digits()
-    two_loops.seed()
+    avalanche_parity.seed()
     network = plain()
     strategy = TheirDER(
         model=network,
@@ -31,8 +31,8 @@ def test_it_has_the_trajectory_of_avalanches_strategy(settings: tuple[int, int |
         **dict(zip(("mem_size", "batch_size_mem", "alpha", "beta"), settings, strict=True)),
         **SIZES,
     )
-    two_loops.seed()
-    two_loops.run(strategy, scenario)
+    avalanche_parity.seed()
+    avalanche_parity.run(strategy, scenario)
     ours = through_avalanche(plain, lambda *_: [DER(*settings)], scenario)
     assert difference(ours, dict(network.state_dict())) == 0
     rehearses = settings[1] != 45  # more than the memory holds

@@ -1,20 +1,13 @@
-"""LwF differs from Avalanche's by its state, and by a teacher without dropout."""
+"""LwF has a teacher without dropout, and may have another weight for each experience."""
 
 from copy import deepcopy
 
-from avalanche.training.plugins import LwFPlugin
+import pytest
 from torch import nn
 
+from metaplast.errors import UserError
 from metaplast.strategies.plugins.lwf import LwF, _without_dropout
-from metaplast.testing.avalanche_parity import difference, small_digits, through_avalanche
 from metaplast.testing.plugin_docs import plain
-
-
-def test_it_trains_as_avalanches_does() -> None:
-    scenario = small_digits()
-    theirs = through_avalanche(plain, lambda *_: [LwFPlugin(2.0, 3.0)], scenario)
-    assert difference(through_avalanche(plain, lambda *_: [LwF(2.0, 3.0)], scenario), theirs) == 0
-    assert difference(through_avalanche(plain, lambda *_: [], scenario), theirs) > 1e-3
 
 
 def test_the_teacher_drops_nothing() -> None:
@@ -24,3 +17,8 @@ def test_the_teacher_drops_nothing() -> None:
     _without_dropout(plugin.lwf.prev_model)
     assert [module.training for module in plugin.lwf.prev_model.modules() if isinstance(module, nn.Dropout)] == [False]
     assert network[1].training
+
+
+def test_each_weight_of_a_list_is_checked() -> None:
+    with pytest.raises(UserError, match=r"^alpha=-1\.0: a number >= 0"):
+        LwF([1.0, -1.0])

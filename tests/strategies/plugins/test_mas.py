@@ -11,16 +11,7 @@ from metaplast.errors import UserError
 from metaplast.nn import mlp
 from metaplast.nn.normalization import Statistics
 from metaplast.strategies.plugins.mas import MAS
-from metaplast.testing.avalanche_parity import BATCH_SIZE, difference, small_digits, through_avalanche, through_bridge
-from metaplast.testing.plugin_docs import plain
-
-
-def test_it_trains_as_avalanches_does() -> None:
-    scenario = small_digits()
-    theirs = through_avalanche(plain, lambda *_: [MASPlugin(2.0, 0.3)], scenario)
-    ours = through_avalanche(plain, lambda *_: [MAS(2.0, 0.3, norm_parameters=True)], scenario)
-    assert difference(ours, theirs) == 0
-    assert difference(through_avalanche(plain, lambda *_: [], scenario), theirs) > 1e-3
+from metaplast.testing.avalanche_parity import BATCH_SIZE, difference, small_digits, through_bridge
 
 
 def with_batch_norm() -> nn.Module:
@@ -66,6 +57,27 @@ def test_weights_behind_batch_normalization_matter_where_avalanches_holds_none(s
     assert network.training
     if statistics != "running":  # Avalanche's pass moves those
         assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*")
+@pytest.mark.parametrize("statistics", ["batch", "population"])
+def test_the_statistics_are_those_of_the_whole_task(statistics: Statistics) -> None:
+    """The logits of the pass that takes the importances do not depend on the size of its batches."""
+    experience = small_digits(n_train=60).benchmark.train_stream[0]
+
+    def logits(batch_size: int) -> torch.Tensor:
+        torch.manual_seed(0)
+        network = mlp((1, 8, 8), 10, hidden=[16], norm="batch", norm_per_task=False, test_statistics=statistics)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        strategy = SimpleNamespace(
+            model=network, experience=experience, train_mb_size=batch_size, device="cpu", optimizer=optimizer
+        )
+        outputs: list[torch.Tensor] = []
+        network[-1].register_forward_hook(lambda module, inputs, output: outputs.append(output.detach()))
+        MAS()._get_importance(strategy)
+        return torch.cat(outputs[-(60 // batch_size) :])
+
+    torch.testing.assert_close(logits(20), logits(60))
 
 
 def test_answers_that_always_have_one_length_are_refused() -> None:

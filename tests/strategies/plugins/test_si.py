@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metaplast.data import TaskTensors
-from metaplast.errors import UserError
 from metaplast.nn import bnn, mlp
 from metaplast.optim import MetaplasticAdam
 from metaplast.scenarios import Scenario
@@ -193,7 +192,7 @@ def through_a_file(state: dict[str, Any]) -> Any:
 
 
 class Reloaded(SI):
-    """Made anew from its saved state after every iteration."""
+    """Recreated from its saved state after every iteration."""
 
     def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
         state = through_a_file(self.state_dict())
@@ -232,18 +231,3 @@ def test_parameters_without_a_gradient_count_nothing(experiences: Any) -> None:
     train(nn.Sequential(network("mlp"), Unheard()), [plugin], experiences)
     assert plugin.penalty.importance["1.spare.weight"].eq(0).all()
     assert plugin.penalty.importance["0.layer1.weight"].gt(0).any()
-
-
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        ({"si_lambda": -0.1}, "si_lambda=-0.1: a number >= 0 is needed"),
-        ({"xi": 0}, "xi=0: a number > 0 is needed"),
-        ({"xi": True}, "xi=True: a number > 0 is needed"),
-        ({"weights": "both"}, "weights=both: choose from binary, hidden"),
-        ({"path": "real"}, "path=real: choose from binary, hidden"),
-    ],
-)
-def test_wrong_settings_are_refused(settings: dict[str, Any], text: str) -> None:
-    with pytest.raises(UserError, match=text):
-        SI(**{"si_lambda": 1.0, **settings})

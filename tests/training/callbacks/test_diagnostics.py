@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from metaplast.nn import bnn, hidden_weights, mlp
 from metaplast.optim import MetaplasticAdam, f_meta
-from metaplast.report import read_matrix_csv, read_metrics
+from metaplast.runs.paths import DIAGNOSTICS
+from metaplast.runs.tables import read_matrix_csv, read_metrics
 from metaplast.scenarios import permuted_digits
 from metaplast.training.callbacks.alternate_statistics import OtherStatistics
-from metaplast.training.callbacks.diagnostics import FILE, Diagnostics
+from metaplast.training.callbacks.diagnostics import Diagnostics
 from metaplast.training.datamodule import StreamDataModule
 from metaplast.training.learner import Learner
 from metaplast.training.task_schedule import Schedule
@@ -87,7 +88,7 @@ def train(
 def test_the_row_of_an_epoch_holds_the_means_over_its_steps(tmp_path: Path) -> None:
     look = Look()
     learner = train(tmp_path, look, Diagnostics(tmp_path))
-    rows = read_metrics(tmp_path / FILE)
+    rows = read_metrics(tmp_path / DIAGNOSTICS)
     assert [(row["epoch"], row["task"], row["epoch_in_task"]) for row in rows] == [
         (1, 0, 1), (2, 0, 2), (3, 1, 1), (4, 1, 2),
     ]  # fmt: skip
@@ -95,12 +96,12 @@ def test_the_row_of_an_epoch_holds_the_means_over_its_steps(tmp_path: Path) -> N
     for epoch, row in enumerate(rows):
         steps = slice(epoch * n, (epoch + 1) * n)
         inside = torch.stack([(a.abs() <= 1).float().mean() for a in look.activations[steps]]).mean()
-        assert row["window/act1"] == pytest.approx(inside.item(), rel=1e-5)
+        assert row["ste_pass_fraction/act1"] == pytest.approx(inside.item(), rel=1e-5)
         assert row["logits_std"] == pytest.approx(torch.stack([z.std() for z in look.logits[steps]]).mean().item())
         hidden = look.hidden[(epoch + 1) * n]
         assert row["hidden_mean/layer1"] == pytest.approx(hidden.abs().mean().item())
         assert row["hidden_max/layer1"] == pytest.approx(hidden.abs().max().item())
-        assert row["kept/layer1"] == pytest.approx(f_meta(1.5, hidden).mean().item())
+        assert row["f_meta_mean/layer1"] == pytest.approx(f_meta(1.5, hidden).mean().item())
     assert not learner.network._forward_hooks  # as it was
 
     moved = torch.stack([(b - a).abs().mean() for a, b in pairwise(look.hidden)])
@@ -116,10 +117,10 @@ def test_the_row_of_an_epoch_holds_the_means_over_its_steps(tmp_path: Path) -> N
     quiet = squares < squares.flatten().sort().values[(squares.numel() + 1) // 2]
     for epoch in (2, 3):
         turned = positive != (look.hidden[(epoch + 1) * n] >= 0)
-        for half, column in ((quiet, "turned_quiet/layer1"), (~quiet, "turned_loud/layer1")):
+        for half, column in ((quiet, "flipped_low_grad/layer1"), (~quiet, "flipped_high_grad/layer1")):
             assert rows[epoch][column] == pytest.approx(turned[half].float().mean().item())
-    assert math.isnan(rows[0]["turned_quiet/layer1"])
-    assert math.isnan(rows[1]["turned_loud/layer1"])
+    assert math.isnan(rows[0]["flipped_low_grad/layer1"])
+    assert math.isnan(rows[1]["flipped_high_grad/layer1"])
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_the_other_matrix_is_that_of_a_run_with_the_other_statistics_and_trainin
     for own, other in (("batch", "population"), ("population", "batch")):
         assert torch.equal(looked[own].matrix.compute(), plain[own].matrix.compute())
         R = read_matrix_csv(tmp_path / own / f"accuracy_matrix_{other}.csv")
-        assert torch.equal(R, plain[other].matrix.compute())
+        assert torch.equal(torch.from_numpy(R), plain[other].matrix.compute())
         for (name, weight), expected in zip(
             looked[own].network.named_parameters(), plain[own].network.parameters(), strict=True
         ):
@@ -154,7 +155,7 @@ def test_where_there_are_no_other_statistics_no_matrix_is_written(tmp_path: Path
 
 def test_a_network_without_binary_layers_has_the_scale_of_its_logits_and_m_by_layer(tmp_path: Path) -> None:
     train(tmp_path, Diagnostics(tmp_path), make=mlp, m=[1.0, 2.0])
-    rows = read_metrics(tmp_path / FILE)
+    rows = read_metrics(tmp_path / DIAGNOSTICS)
     assert set(rows[0]) == {"epoch", "task", "epoch_in_task", "logits_std"}
     assert all(row["logits_std"] > 0 for row in rows)
 
@@ -182,6 +183,6 @@ def test_forward_passes_beside_the_training_step_do_not_count(tmp_path: Path) ->
     for name, more in (("without", []), ("with", [Beside()])):
         (tmp_path / name).mkdir()
         train(tmp_path / name, Diagnostics(tmp_path / name), *more, statistics="population", norm="layer")
-        rows.append(read_metrics(tmp_path / name / FILE))
+        rows.append(read_metrics(tmp_path / name / DIAGNOSTICS))
     assert [row["logits_std"] for row in rows[0]] == [row["logits_std"] for row in rows[1]]
-    assert [row["window/act1"] for row in rows[0]] == [row["window/act1"] for row in rows[1]]
+    assert [row["ste_pass_fraction/act1"] for row in rows[0]] == [row["ste_pass_fraction/act1"] for row in rows[1]]

@@ -1,7 +1,4 @@
-"""The picture of the study of normalization: retention against plasticity, a marker an arm, a panel a width and m.
-
-normalization.csv, .md and .png: every number of the study of normalization, its table, and its picture.
-"""
+"""The files of the study of normalization: normalization.csv, .md and .png, a picture of retention and plasticity."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,26 +11,15 @@ from matplotlib.lines import Line2D
 from metaplast.io import write_text
 from metaplast.report.aggregate import Sweep
 from metaplast.report.figures.style import save_figure, tidy
-from metaplast.report.normalization_study import Measured, study, to_csv, to_markdown
+from metaplast.report.normalization_study import Measured, study, study_csv, to_markdown
 
-_COLOURS = (
-    "#2b2d33",
-    "#c8553d",
-    "#33658a",
-    "#f2b632",
-    "#6a994e",
-    "#8e5ea2",
-    "#d68fb0",
-    "#7a6248",
-    "#3caea3",
-    "#9a9da5",
-)
+_COLORS = ("#2b2d33", "#c8553d", "#33658a", "#f2b632", "#6a994e", "#8e5ea2", "#d68fb0", "#7a6248", "#3caea3", "#9a9da5")
 _MARKERS = "o^sDvPX*<>"
 _FACES: dict[str, dict[str, Any]] = {
     "population": {"markerfacecolor": "white"},
     "running": {"fillstyle": "left", "markerfacecoloralt": "white"},
 }
-"""How markers of these statistics are filled; all others are full."""
+"""How the markers of these statistics are filled; those of all others are full."""
 
 
 def draw_normalization(measured: Sequence[Measured]) -> Figure:
@@ -67,15 +53,15 @@ def _draw_panel(ax: Axes, measured: Sequence[Measured], arms: Sequence[str]) -> 
     for index, arm in enumerate(arms):
         style = _style(index)
         points = [row for row in measured if row.setting.arm == arm]
-        xs = [100 * float(row.figures["plasticity"].mean) for row in points]
-        ys = [100 * float(row.figures["retention"].mean) for row in points]
+        xs = [100 * float(row.metrics["plasticity"].mean) for row in points]
+        ys = [100 * float(row.metrics["retention"].mean) for row in points]
         ax.plot(xs, ys, "-", color=style["color"], linewidth=0.8, alpha=0.6)
         for row, x, y in zip(points, xs, ys, strict=True):
             ax.errorbar(
                 [x],
                 [y],
-                xerr=[100 * float(row.figures["plasticity"].sd)],
-                yerr=[100 * float(row.figures["retention"].sd)],
+                xerr=[100 * float(row.metrics["plasticity"].sd)],
+                yerr=[100 * float(row.metrics["retention"].sd)],
                 linewidth=0.8,
                 **style,
                 **_FACES.get(row.setting.statistics, {}),
@@ -92,7 +78,7 @@ def _legend(measured: Sequence[Measured], arms: Sequence[str]) -> list[Line2D]:
 
 
 def _style(index: int) -> dict[str, Any]:
-    return {"color": _COLOURS[index % len(_COLOURS)], "marker": _MARKERS[index % len(_MARKERS)]}
+    return {"color": _COLORS[index % len(_COLORS)], "marker": _MARKERS[index % len(_MARKERS)]}
 
 
 def write_normalization(folder: Path, sweep: Sweep) -> list[Path]:
@@ -101,6 +87,6 @@ def write_normalization(folder: Path, sweep: Sweep) -> list[Path]:
     if not measured:
         return []
     table, text, picture = (folder / f"normalization.{suffix}" for suffix in ("csv", "md", "png"))
-    write_text(table, to_csv(measured))
+    write_text(table, study_csv(measured))
     write_text(text, to_markdown(measured))
     return [table, text, save_figure(picture, draw_normalization(measured))]

@@ -1,18 +1,11 @@
-"""The pictures and tables that an experiment asks for by `figures: [NAME, …]`, drawn from its runs' files.
+"""The pictures and tables that an experiment asks for by `plots: [NAME, …]`, drawn from the files of its runs.
 
-Each has a module of its own below this folder, with `write(folder, sweep)`, which is imported when it is asked for.
-
-tasks_by_m.png: the accuracy on every task in the course of the stream, a panel for each m (the paper's Fig. 2).
-
-hidden_weights.png: how the hidden weights of each layer spread as tasks are learned (the paper's Fig. 2g and h).
-
-accuracy_by_width.png: average accuracy against the width of the hidden layers (the paper's Fig. 3).
-
-two_tasks.png: the accuracy on each of two tasks in the course of both, a panel a task (the paper's Fig. 4).
-
-A network that learned one of the two alone is a level in the panel of its task.
-
-stream_against_all_at_once.png: accuracy while a data set streams by in parts, beside the same data all at once.
+- tasks_by_m.png: the accuracy on every task over the stream, a panel for each m (the paper's Fig. 2).
+- hidden_weights.png: the hidden weights of each layer after each task (the paper's Fig. 2g and h).
+- accuracy_by_width.png: average accuracy against the width of the hidden layers (the paper's Fig. 3).
+- two_tasks.png: the accuracy on each of two tasks during both, a panel a task (the paper's Fig. 4). A network that
+  learned one of the two alone is a level in the panel of its task.
+- stream_against_all_at_once.png: accuracy while a data set is learned in parts, and that of all data at once.
 """
 
 import json
@@ -30,20 +23,21 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import NullLocator
 
-from metaplast.report.aggregate import Setting, Sweep, label, over_seeds, percent
+from metaplast.report.aggregate import Setting, Spread, Sweep, over_seeds, percent
+from metaplast.report.figures.curves import evenly_spaced
 from metaplast.report.figures.normalization import write_normalization
-from metaplast.report.figures.style import save_figure, tidy
-from metaplast.report.figures.sweep import BAND, COLOURS, MARKERS, draw_setting_curves, setting_curves
+from metaplast.report.figures.style import COLORS, MARKERS, draw_level, draw_mean, save_figure, tidy
+from metaplast.report.figures.sweep import draw_setting_curves, setting_curves
 from metaplast.report.tables import write_accuracy_table
 from metaplast.runs.index import Run
+from metaplast.runs.paths import HIDDEN_WEIGHTS, HIDDEN_WEIGHTS_PNG
 from metaplast.runs.tables import read_histograms
 
 
 def write_tasks_by_m(folder: Path, sweep: Sweep) -> list[Path]:
     """Draw all settings of `sweep` that have a completed run, those that differ in m beside each other."""
-    settings = [setting for setting in sweep.settings if setting.completed]
-    lines = len({tuple(v for key, v in setting.values.items() if key != "m") for setting in settings})
-    columns = math.ceil(len(settings) / lines)
+    settings = sweep.completed
+    columns = math.ceil(len(settings) / len(sweep.grouped_without("m")))
     columns = columns if columns <= 3 else math.ceil(columns / 2)
     rows = math.ceil(len(settings) / columns)
     figure = Figure(figsize=(5.6 * columns, 3.9 * rows), layout="constrained")
@@ -55,7 +49,8 @@ def write_tasks_by_m(folder: Path, sweep: Sweep) -> list[Path]:
     return [save_figure(folder / "tasks_by_m.png", figure)]
 
 
-FILE = "hidden_weights.npz"
+MAX_TASKS = 10
+"""The most tasks whose histograms are drawn."""
 Histograms = Mapping[str, npt.NDArray[np.float32]]
 
 
@@ -63,10 +58,11 @@ def write_hidden_weights(folder: Path, sweep: Sweep) -> list[Path]:
     """Draw a row of layers for every setting of `sweep`, each from the first of its runs that has histograms."""
     rows = {}
     for setting in sweep.settings:
-        having = [run.path / FILE for run in setting.completed if (run.path / FILE).exists()]
+        paths = [run.path / HIDDEN_WEIGHTS for run in setting.completed]
+        having = [path for path in paths if path.exists()]
         if having:
             rows[setting.label] = read_histograms(having[0])
-    return [write_histograms_figure(folder / "hidden_weights.png", rows)] if rows else []
+    return [write_histograms_figure(folder / HIDDEN_WEIGHTS_PNG, rows)] if rows else []
 
 
 def write_histograms_figure(target: Path, rows: Mapping[str, Histograms]) -> Path:
@@ -92,15 +88,17 @@ def write_histograms_figure(target: Path, rows: Mapping[str, Histograms]) -> Pat
 def draw_histograms(ax: Axes, counts: npt.NDArray[np.float32], edges: npt.NDArray[np.float32]) -> None:
     """Draw the density of one layer's hidden weights after each task, on a logarithmic axis.
 
+    Of many tasks `MAX_TASKS` are drawn, evenly spaced.
+
     Args:
         ax: the axes to draw on.
         counts: weights in each bin, shape (tasks, bins).
         edges: between them, shape (tasks, bins + 1).
     """
-    for task, (count, edge) in enumerate(zip(counts, edges, strict=True)):
-        colour = colormaps["plasma"](0.82 * task / max(1, len(counts) - 1))
-        density = count / (count.sum() * np.diff(edge))
-        ax.stairs(np.where(density > 0, density, np.nan), edge, color=colour, linewidth=1.2, label=f"task {task}")
+    for task in evenly_spaced(len(counts), MAX_TASKS):
+        color = colormaps["plasma"](0.82 * task / max(1, len(counts) - 1))
+        density = counts[task] / (counts[task].sum() * np.diff(edges[task]))
+        ax.stairs(np.where(density > 0, density, np.nan), edges[task], color=color, linewidth=1.2, label=f"task {task}")
     ax.set(yscale="log", ylabel="density")
     tidy(ax, grid=None)
 
@@ -116,11 +114,8 @@ def write_accuracy_by_width(folder: Path, sweep: Sweep) -> list[Path]:
     for index, (name, settings) in enumerate(lines(sweep).items()):
         at = [width(setting) for setting in settings]
         spreads = [setting.over_seeds("average_accuracy") for setting in settings]
-        mean = np.array([100 * float(spread.mean) for spread in spreads])
-        sd = np.nan_to_num([100 * float(spread.sd) for spread in spreads])
-        colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-        ax.fill_between(at, mean - sd, mean + sd, color=colour, alpha=BAND, linewidth=0)
-        ax.plot(at, mean, color=colour, marker=marker, markersize=5, linewidth=1.8, label=name)
+        color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
+        draw_mean(ax, at, spreads, color, marker=marker, markersize=5, label=name)
         widths |= set(at)
     ax.set_xscale("log")
     ax.xaxis.set_minor_locator(NullLocator())
@@ -133,11 +128,8 @@ def write_accuracy_by_width(folder: Path, sweep: Sweep) -> list[Path]:
 
 def lines(sweep: Sweep) -> dict[str, list[Setting]]:
     """The settings with a completed run, by all that tells them apart but the width, narrow before wide."""
-    found: dict[str, list[Setting]] = {}
-    for setting in sorted((s for s in sweep.settings if s.completed), key=width):
-        rest = {key: value for key, value in setting.values.items() if key != WIDTH}
-        found.setdefault(label(rest, sweep.keys) or "all", []).append(setting)
-    return found
+    groups = {name or "all": [s for s in group if s.completed] for name, group in sweep.grouped_without(WIDTH).items()}
+    return {name: sorted(group, key=width) for name, group in groups.items() if group}
 
 
 def width(setting: Setting) -> int:
@@ -151,16 +143,18 @@ N_TASKS = 2
 
 def write_two_tasks(folder: Path, sweep: Sweep) -> list[Path]:
     """Draw all settings of `sweep` that have a completed run: mean over seeds, with a band of ± sd."""
-    settings = [setting for setting in sweep.settings if setting.completed]
+    settings = sweep.completed
     both = [setting for setting in settings if _n_tasks(setting) == N_TASKS]
     names = _names(both)
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     for task, ax in enumerate(figure.subplots(1, N_TASKS, sharey=True)):
         for index, setting in enumerate(settings):
             if setting in both:
-                _draw_two_tasks(ax, setting, task, COLOURS[index % len(COLOURS)])
+                _draw_task(ax, setting, task, COLORS[index % len(COLORS)])
             elif _n_tasks(setting) == 1 and _names([setting])[0] == names[task]:
-                _draw_level(ax, setting, COLOURS[index % len(COLOURS)])
+                alone = setting.over_seeds("average_accuracy")
+                name = f"{setting.label}: {100 * float(alone.mean):.1f} %"
+                draw_level(ax, alone, COLORS[index % len(COLORS)], name)
         for setting in both[:1]:
             first = int(setting.runs[0].settings["epochs_per_task"])  # type: ignore[arg-type]
             ax.axvline(first, color="#9a9a9a", linewidth=0.8, linestyle=(0, (4, 3)))
@@ -173,19 +167,17 @@ def write_two_tasks(folder: Path, sweep: Sweep) -> list[Path]:
     return [save_figure(folder / "two_tasks.png", figure)]
 
 
-def _draw_two_tasks(ax: Axes, setting: Setting, task: int, colour: str) -> None:
+def _draw_task(ax: Axes, setting: Setting, task: int, color: str) -> None:
     epochs, stacks = setting_curves(setting)
-    if not epochs:
-        return
-    spread = over_seeds(stacks)
-    mean, sd = 100 * spread.mean[:, task].numpy(), np.nan_to_num(100 * spread.sd[:, task].numpy())
-    ax.fill_between(epochs, mean - sd, mean + sd, color=colour, alpha=BAND, linewidth=0)
-    ax.plot(epochs, mean, color=colour, linewidth=1.8, label=f"{setting.label}: {mean[-1]:.1f} % in the end")
+    if epochs:
+        spreads = _moments(over_seeds((seed, accuracies[:, task]) for seed, accuracies in stacks))
+        last = 100 * float(spreads[-1].mean)
+        draw_mean(ax, epochs, spreads, color, label=f"{setting.label}: {last:.1f} % in the end")
 
 
-def _draw_level(ax: Axes, setting: Setting, colour: str) -> None:
-    mean = 100 * float(setting.over_seeds("average_accuracy").mean)
-    ax.axhline(mean, color=colour, linestyle=(0, (5, 3)), linewidth=1.8, label=f"{setting.label}: {mean:.1f} %")
+def _moments(spread: Spread) -> list[Spread]:
+    """A quantity (E,) over seeds, moment by moment."""
+    return [Spread(mean, sd, spread.n) for mean, sd in zip(spread.mean, spread.sd, strict=True)]
 
 
 def _n_tasks(setting: Setting) -> int:
@@ -207,36 +199,31 @@ PARTS = "scenario.n_parts"
 def write_stream_against_all_at_once(folder: Path, sweep: Sweep) -> list[Path]:
     """Draw all settings of `sweep` that have a completed run: one in parts as a curve, one at once as a level.
 
-    What differs but for the number of parts has a colour of its own, so that a curve and its level belong together.
+    Settings that differ in the number of parts alone, a curve and its level, share a color.
     """
-    settings = [setting for setting in sweep.settings if setting.completed]
-    colours: dict[str, str] = {}
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     ax = figure.add_subplot()
-    for setting in settings:
-        rest = label({key: value for key, value in setting.values.items() if key != PARTS}, sweep.keys)
-        colour = colours.setdefault(rest, COLOURS[len(colours) % len(COLOURS)])
-        _draw_stream_against_all_at_once(ax, setting, colour, rest)
+    groups = {name: [s for s in group if s.completed] for name, group in sweep.grouped_without(PARTS).items()}
+    for index, (name, group) in enumerate((name, group) for name, group in groups.items() if group):
+        for setting in group:
+            _draw_parts(ax, setting, COLORS[index % len(COLORS)], name)
     ax.set(xlabel="parts seen", ylabel="test accuracy, %")
     tidy(ax)
     ax.legend(frameon=False, fontsize=9)
     return [save_figure(folder / "stream_against_all_at_once.png", figure)]
 
 
-def _draw_stream_against_all_at_once(ax: Axes, setting: Setting, colour: str, name: str) -> None:
-    run = setting.completed[0]
-    mean = 100 * float(setting.over_seeds("average_accuracy").mean)
+def _draw_parts(ax: Axes, setting: Setting, color: str, name: str) -> None:
+    run, average = setting.completed[0], setting.over_seeds("average_accuracy")
+    in_the_end = f"{100 * float(average.mean):.1f} %"
     if run.settings.get(PARTS) == 1:
-        ax.axhline(mean, color=colour, linestyle=(0, (5, 3)), linewidth=1.6, label=f"{name}, all at once: {mean:.1f} %")
+        draw_level(ax, average, color, f"{name}, all at once: {in_the_end}")
         return
     epochs, stacks = setting_curves(setting)
-    if not epochs:
-        return
-    spread = over_seeds((seed, accuracies.nanmean(1)) for seed, accuracies in stacks)
-    parts = np.array(epochs) / int(run.settings["epochs_per_task"])  # type: ignore[arg-type]
-    curve, sd = 100 * spread.mean.numpy(), np.nan_to_num(100 * spread.sd.numpy())
-    ax.fill_between(parts, curve - sd, curve + sd, color=colour, alpha=BAND, linewidth=0)
-    ax.plot(parts, curve, color=colour, linewidth=1.8, label=f"{name}, in parts: {mean:.1f} %")
+    if epochs:
+        spreads = _moments(over_seeds((seed, accuracies.nanmean(1)) for seed, accuracies in stacks))
+        parts = [epoch / int(run.settings["epochs_per_task"]) for epoch in epochs]  # type: ignore[arg-type]
+        draw_mean(ax, parts, spreads, color, label=f"{name}, in parts: {in_the_end}")
 
 
 WRITERS: dict[str, Callable[[Path, Sweep], list[Path]]] = {
@@ -248,19 +235,19 @@ WRITERS: dict[str, Callable[[Path, Sweep], list[Path]]] = {
     "accuracy_table": write_accuracy_table,
     "normalization": write_normalization,
 }
-"""What writes each name that `figures` may hold (`metaplast.config.schema.FIGURES`)."""
+"""What writes each name that the setting `plots` may hold (:mod:`metaplast.config.schema`)."""
 
 
-def asked_for(runs: Sequence[Run]) -> list[str]:
-    """The figures that any of `runs` names in its config.yaml, each once."""
+def requested_plots(runs: Sequence[Run]) -> list[str]:
+    """The names that the `plots` of any config.yaml holds, each once."""
     named: dict[str, None] = {}
     for run in runs:
         config = yaml.safe_load(run.config) or {}
-        named |= dict.fromkeys(name for name in config.get("figures") or [] if name in WRITERS)
+        named |= dict.fromkeys(name for name in config.get("plots", config.get("plots")) or [] if name in WRITERS)
     return list(named)
 
 
-def write_experiment_figures(folder: Path, sweep: Sweep) -> list[Path]:
-    """Write what the completed runs of `sweep` ask for to `folder`, atomically, and return the files."""
+def write_requested_plots(folder: Path, sweep: Sweep) -> list[Path]:
+    """Write the pictures and tables that completed runs ask for to `folder`, atomically, and return the files."""
     completed = [run for run in sweep.runs if run.completed]
-    return [path for name in asked_for(completed) for path in WRITERS[name](folder, sweep)]
+    return [path for name in requested_plots(completed) for path in WRITERS[name](folder, sweep)]

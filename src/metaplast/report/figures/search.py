@@ -1,10 +1,5 @@
-"""Picture of a search: the trials in their order, and the accuracy against each parameter.
+"""The pictures of searches: the trials of a study, and how far a choice of m on the first tasks is from the best."""
 
-How far a choice of m, made on the first tasks, was from the best one: a table and a picture.
-"""
-
-import csv
-import io
 import json
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
@@ -18,6 +13,7 @@ from matplotlib.figure import Figure
 from metaplast.io import write_text
 from metaplast.report.figures.style import save_figure, tidy
 from metaplast.runs.index import natural_order
+from metaplast.runs.tables import to_csv
 
 COMPLETED, PRUNED = "#0072b2", "#8a8a8a"
 PANEL = 3.4
@@ -78,14 +74,14 @@ def _draw_parameter(ax: Axes, key: str, points: Sequence[Point], log: bool) -> N
 
 
 def _scatter(ax: Axes, x: Sequence[float], points: Sequence[Point]) -> None:
-    for pruned, marker, colour, label in (
+    for pruned, marker, color, label in (
         (False, "o", COMPLETED, "trial"),
         (True, "x", PRUNED, "pruned, as far as it got"),
     ):
         chosen = [index for index, point in enumerate(points) if point.pruned == pruned]
         if chosen:
             y = [100 * points[index].accuracy for index in chosen]
-            ax.scatter([x[index] for index in chosen], y, s=18, marker=marker, color=colour, alpha=0.8, label=label)
+            ax.scatter([x[index] for index in chosen], y, s=18, marker=marker, color=color, alpha=0.8, label=label)
 
 
 class Tried(NamedTuple):
@@ -113,59 +109,39 @@ def gap(tried: Sequence[Tried]) -> tuple[Tried, float]:
     return best, 100 * (_final(best) - _final(chosen))
 
 
-def write_hindsight_csv(target: Path, tried: Sequence[Tried]) -> None:
+def write_first_tasks_csv(target: Path, tried: Sequence[Tried]) -> None:
     """Write a row for each one tried to `target`, atomically; accuracies are fractions with all their digits."""
-    content = io.StringIO()
-    writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(Tried._fields)
-    for one in tried:
-        writer.writerow([one.settings, json.dumps(one.m), *one[2:4], json.dumps(one.chosen)])
-    write_text(target, content.getvalue())
+    rows = ([one.settings, json.dumps(one.m), *one[2:4], json.dumps(one.chosen)] for one in tried)
+    write_text(target, to_csv([Tried._fields, *rows]))
 
 
-def write_hindsight_figure(target: Path, tried: Sequence[Tried], n_tasks: int) -> None:
+def write_first_tasks_figure(target: Path, tried: Sequence[Tried], n_tasks: int) -> None:
     """Draw both accuracies against m, the mean over combinations and a faint dot each, and what was chosen."""
-    from matplotlib.figure import Figure  # the rest of this file does without
-
-    from metaplast.report.figures.style import save_figure, tidy
-
     names = list(dict.fromkeys(json.dumps(one.m) for one in tried))
-    combinations = list(dict.fromkeys(one.settings for one in tried))
-    x = list(range(len(names)))
+    by_settings: dict[str, dict[str, Tried]] = {}
+    for one in tried:
+        by_settings.setdefault(one.settings, {})[json.dumps(one.m)] = one
+    x, crowded = list(range(len(names))), len(names) > 8
     figure = Figure(figsize=(max(5.2, 0.5 * len(names) + 2), 3.8), layout="constrained")
     ax = figure.subplots()
-    for column, colour, label in (
+    for column, color, label in (
         ("validation_accuracy", "#d55e00", f"validation data, after {n_tasks} tasks"),
         ("average_accuracy", "#0072b2", "test data, after all tasks"),
     ):
-        values = np.array([[100 * _of(tried, settings, name, column) for name in names] for settings in combinations])
-        ax.plot(x, values.mean(0), color=colour, marker="o", ms=4, label=label)
+        values = np.array([[100 * getattr(row[name], column) for name in names] for row in by_settings.values()])
+        ax.plot(x, values.mean(0), color=color, marker="o", ms=4, label=label)
         for row in values if len(values) > 1 else ():
-            ax.scatter(x, row, s=8, color=colour, alpha=0.35)
+            ax.scatter(x, row, s=8, color=color, alpha=0.35)
     chosen = [one for one in tried if one.chosen]
-    places = [names.index(json.dumps(one.m)) for one in chosen]
-    ax.scatter(
-        places,
-        [100 * _final(one) for one in chosen],
-        s=110,
-        facecolors="none",
-        edgecolors="black",
-        label="chosen",
-        zorder=3,
-    )
-    mean = sum(gap([one for one in tried if one.settings == settings])[1] for settings in combinations)
-    figure.suptitle(f"m chosen on {n_tasks} tasks: {mean / len(combinations):.2f} points below the best in hindsight")
-    ax.set_xticks(x, names, rotation=30 if len(names) > 8 else 0, ha="right" if len(names) > 8 else "center")
-    ax.set_xlabel("m")
-    ax.set_ylabel("average accuracy, %")
+    places, heights = [names.index(json.dumps(one.m)) for one in chosen], [100 * _final(one) for one in chosen]
+    ax.scatter(places, heights, s=110, facecolors="none", edgecolors="black", label="chosen", zorder=3)
+    mean = np.mean([gap(list(row.values()))[1] for row in by_settings.values()])
+    figure.suptitle(f"m chosen on {n_tasks} tasks: {mean:.2f} points below the best in hindsight")
+    ax.set_xticks(x, names, rotation=30 if crowded else 0, ha="right" if crowded else "center")
+    ax.set(xlabel="m", ylabel="average accuracy, %")
     tidy(ax, grid=None)
     ax.legend(fontsize=8, frameon=False)
     save_figure(target, figure, dpi=150)
-
-
-def _of(tried: Sequence[Tried], settings: str, name: str, column: str) -> float:
-    [value] = [getattr(one, column) for one in tried if (one.settings, json.dumps(one.m)) == (settings, name)]
-    return float(value)
 
 
 def _final(one: Tried) -> float:

@@ -1,7 +1,7 @@
-"""Pictures of a sweep: a score against what was varied, accuracy curves with bands over seeds, mean accuracy matrices.
+"""Pictures of a sweep: metrics against what was varied, accuracy curves with bands over seeds, mean accuracy matrices.
 
-Each is drawn on axes that the caller owns, so that it stands alone on a page and beside others in a file. Only
-completed runs count; a setting of a single seed has no band.
+Each is drawn on axes of the caller, so that a page and a file share it. Only completed runs count; a setting with a
+single seed has no band.
 """
 
 import math
@@ -19,40 +19,35 @@ from torch import Tensor
 
 from metaplast.errors import UserError
 from metaplast.metrics.heatmap import draw_accuracy_matrix, figure_size
-from metaplast.report.aggregate import Setting, Spread, Sweep, numbers, over_seeds, text
+from metaplast.report.aggregate import Setting, Sweep, numbers, over_seeds, text
 from metaplast.report.figures.curves import draw_curves, mean_of_seen, task_starts
-from metaplast.report.figures.style import save_figure, tidy
+from metaplast.report.figures.style import BAND, COLORS, MARKERS, draw_level, in_percent, save_figure, tidy
 from metaplast.runs.index import Run
-from metaplast.runs.tables import read_metrics
+from metaplast.runs.paths import METRICS, SWEEP_CURVES_PNG, SWEEP_MATRICES_PNG, SWEEP_SCORES_PNG
+from metaplast.runs.tables import accuracies, read_metrics
 
-SCORE_AXES = {"average_accuracy": "average accuracy, %", "forgetting": "forgetting, points"}
-"""The scores that are drawn, by their key in summary.json, and the name of their axis."""
-SHOWN = 24
+DRAWN_METRICS = {"average_accuracy": "average accuracy, %", "forgetting": "forgetting, points"}
+"""The metrics that are drawn, by their key in summary.json, and the labels of their axes."""
+MAX_SETTINGS = 24
 """The most settings whose curves and matrices are drawn; of more, those of the highest average accuracy."""
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#8a6d00", "#56b4e9", "#7f5fc7", "#5b5b5b")
-"""Told apart by colour-blind eyes too (after Okabe and Ito); each comes with a marker of its own."""
 LEGEND_WIDTH = 46
 """Letters that fit into a line of the legend."""
-MARKERS = "osD^vPX*"
 LOG_FROM = 50
 """Ratio of the largest to the smallest value from which a key is drawn on a logarithmic axis."""
 TICK_GAP = 0.07
 """Least distance between two marks on the axis of what was varied, as a share of its length."""
-BAND = 0.15
-"""Opacity of a band, mean ± sd."""
 CURVES_SIZE = (5.0, 3.9)
 """Width and height in inches of the curves of one setting."""
 
 
 def shown(sweep: Sweep) -> list[Setting]:
-    """The settings to draw one by one: of those with a completed run the `SHOWN` best at most, in the sweep's order."""
-    drawable = [setting for setting in sweep.settings if setting.completed]
-    means = {id(setting): float(setting.over_seeds("average_accuracy").mean) for setting in drawable}
-    best = sorted(drawable, key=lambda setting: -np.nan_to_num(means[id(setting)], nan=-1))[:SHOWN]
-    return [setting for setting in drawable if any(setting is one for one in best)]
+    """The settings to draw one by one: those with a completed run, at most the `MAX_SETTINGS` best, in their order."""
+    settings = sweep.completed
+    means = np.nan_to_num([float(setting.over_seeds("average_accuracy").mean) for setting in settings], nan=-1)
+    return [settings[index] for index in sorted(np.argsort(-means, kind="stable")[:MAX_SETTINGS])]
 
 
-def draw_score(ax: Axes, sweep: Sweep, key: str) -> None:
+def draw_metric(ax: Axes, sweep: Sweep, key: str) -> None:
     """Draw a score of summary.json, in percent, for every setting: mean ± sd over seeds, a faint dot each run.
 
     Against `sweep.axis` there is a line for each combination of the other keys; a setting without a value there (a
@@ -76,10 +71,9 @@ def draw_setting_curves(ax: Axes, setting: Setting) -> None:
         return
     spread = over_seeds(stacks)
     ends = _task_ends(setting.completed[0])
-    draw_curves(ax, epochs, spread.mean, ends)
     seen = torch.tensor(epochs)[:, None] > task_starts(ends, spread.mean.shape[1])
     average = over_seeds((seed, mean_of_seen(stack, seen)) for seed, stack in stacks)
-    _draw_bands(ax, epochs, [*spread.sd.unbind(1), average.sd])
+    draw_curves(ax, epochs, spread.mean, ends, sd=(spread.sd, average.sd))
 
 
 def setting_curves(setting: Setting) -> tuple[list[float], list[tuple[Any, Tensor]]]:
@@ -107,13 +101,13 @@ def write_figures(folder: Path, sweep: Sweep) -> list[Path]:
     settings = shown(sweep)
     if not settings:
         return []
-    scores = Figure(figsize=(5.2 * len(SCORE_AXES), score_height(sweep)), layout="constrained")
-    for ax, key in zip(scores.subplots(1, len(SCORE_AXES)), SCORE_AXES, strict=True):
-        draw_score(ax, sweep, key)
+    scores = Figure(figsize=(5.2 * len(DRAWN_METRICS), metric_height(sweep)), layout="constrained")
+    for ax, key in zip(scores.subplots(1, len(DRAWN_METRICS)), DRAWN_METRICS, strict=True):
+        draw_metric(ax, sweep, key)
     figures = {
-        "sweep_scores.png": scores,
-        "sweep_curves.png": _grid(settings, draw_setting_curves, CURVES_SIZE),
-        "sweep_matrices.png": _grid(settings, draw_setting_matrix, matrix_size(settings)),
+        SWEEP_SCORES_PNG: scores,
+        SWEEP_CURVES_PNG: _grid(settings, draw_setting_curves, CURVES_SIZE),
+        SWEEP_MATRICES_PNG: _grid(settings, draw_setting_matrix, matrix_size(settings)),
     }
     return [save_figure(folder / name, figure) for name, figure in figures.items()]
 
@@ -125,8 +119,8 @@ def matrix_size(settings: Sequence[Setting]) -> tuple[float, float]:
     return max(widths), max(heights)
 
 
-def score_height(sweep: Sweep) -> float:
-    """Height in inches of a figure of `draw_score`: rows, or lines with a legend below, need room each."""
+def metric_height(sweep: Sweep) -> float:
+    """Height in inches of a figure of `draw_metric`: rows, or lines with a legend below, need room each."""
     if sweep.axis is None:
         lines = sum(_row_name(setting).count("\n") + 1 for setting in sweep.settings if setting.completed)
         return 1.5 + 0.19 * lines + 0.04 * len(sweep.settings)
@@ -151,17 +145,17 @@ def _grid(settings: Sequence[Setting], draw: Callable[[Axes, Setting], None], si
 def _draw_lines(ax: Axes, sweep: Sweep, key: str, axis: str) -> None:
     names = _legend_names(sweep)
     for index, (name, settings) in enumerate(zip(names, sweep.series().values(), strict=True)):
-        look = {"color": COLOURS[index % len(COLOURS)], "label": name}
-        marker = MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
+        color = COLORS[index % len(COLORS)]
+        marker = MARKERS[(index + index // len(COLORS)) % len(MARKERS)]
         placed = [setting for setting in settings if setting.completed]
         points = [setting for setting in placed if setting.values[axis] is not None]
         if points:
-            _draw_line(ax, [_number(setting, axis) for setting in points], points, key, {**look, "marker": marker})
+            _draw_line(ax, axis, points, key, {"color": color, "label": name, "marker": marker})
         for setting in placed:
             if setting.values[axis] is None:
-                _draw_level(ax, setting.over_seeds(key), look)
+                draw_level(ax, setting.over_seeds(key), color, name, band=True)
     _ticks(ax, sorted({_number(s, axis) for s in sweep.settings if s.completed and s.values[axis] is not None}))
-    ax.set(xlabel=sweep.name(axis), ylabel=SCORE_AXES[key])
+    ax.set(xlabel=sweep.name(axis), ylabel=DRAWN_METRICS[key])
     if len(names) > 1:
         columns = _legend_columns(names)
         ax.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.17), ncols=columns, frameon=False, fontsize=9)
@@ -176,10 +170,9 @@ def _legend_columns(names: Sequence[str]) -> int:
     return 2 if max(map(len, names)) <= LEGEND_WIDTH // 2 - 4 else 1  # a line's sample is as wide as four letters
 
 
-def _draw_line(ax: Axes, positions: Sequence[float], points: Sequence[Setting], key: str, look: dict[str, Any]) -> None:
-    spreads = [setting.over_seeds(key) for setting in points]
-    mean = np.array([100 * float(spread.mean) for spread in spreads])
-    sd = np.nan_to_num([100 * float(spread.sd) for spread in spreads])
+def _draw_line(ax: Axes, axis: str, points: Sequence[Setting], key: str, look: dict[str, Any]) -> None:
+    positions, spreads = [_number(setting, axis) for setting in points], [setting.over_seeds(key) for setting in points]
+    mean, sd = in_percent(spreads)
     ax.fill_between(positions, mean - sd, mean + sd, color=look["color"], alpha=BAND, linewidth=0)
     ax.errorbar(positions, mean, sd, markersize=5, linewidth=1.8, elinewidth=1, capsize=3, **look)
     for position, setting in zip(positions, points, strict=True):
@@ -187,42 +180,27 @@ def _draw_line(ax: Axes, positions: Sequence[float], points: Sequence[Setting], 
         ax.plot([position] * len(runs), runs, ".", color=look["color"], alpha=0.4, markersize=5)
 
 
-def _draw_level(ax: Axes, spread: Spread, look: dict[str, Any]) -> None:
-    mean, sd = 100 * float(spread.mean), 100 * float(spread.sd)
-    ax.axhline(mean, linestyle=(0, (5, 3)), linewidth=1.8, **look)
-    if not math.isnan(sd):
-        ax.axhspan(mean - sd, mean + sd, color=look["color"], alpha=BAND, linewidth=0)
-
-
 def _draw_rows(ax: Axes, sweep: Sweep, key: str) -> None:
     settings = [setting for setting in sweep.settings if setting.completed]
     for row, setting in enumerate(settings):
         spread = setting.over_seeds(key)
         runs = _percents(setting, key)
-        ax.plot(runs, [row] * len(runs), ".", color=COLOURS[0], alpha=0.4, markersize=6)
+        ax.plot(runs, [row] * len(runs), ".", color=COLORS[0], alpha=0.4, markersize=6)
         ax.errorbar(
             100 * float(spread.mean),
             row,
             xerr=np.nan_to_num(100 * float(spread.sd)),
             marker="o",
-            color=COLOURS[0],
+            color=COLORS[0],
             capsize=3,
         )
     ax.set_yticks(range(len(settings)), map(_row_name, settings))
-    ax.set(ylim=(len(settings) - 0.4, -0.6), xlabel=SCORE_AXES[key])
+    ax.set(ylim=(len(settings) - 0.4, -0.6), xlabel=DRAWN_METRICS[key])
     ax.tick_params(axis="y", length=0)
 
 
 def _row_name(setting: Setting) -> str:
     return textwrap.fill(setting.label, 26)
-
-
-def _draw_bands(ax: Axes, epochs: Sequence[float], sds: Sequence[Tensor]) -> None:
-    """Lay a band around each curve that `draw_curves` drew: of each task a faint and a bold line, last the average."""
-    for index, sd in enumerate(sds):
-        line = ax.lines[min(2 * index + 1, 2 * (len(sds) - 1))]
-        mean, around = np.asarray(line.get_ydata(), dtype=float), 100 * sd.numpy()
-        ax.fill_between(epochs, mean - around, mean + around, color=line.get_color(), alpha=BAND, linewidth=0)
 
 
 def _ticks(ax: Axes, positions: Sequence[float]) -> None:
@@ -259,16 +237,15 @@ def _percents(setting: Setting, key: str) -> list[float]:
 def _curves(run: Run) -> dict[float, Tensor]:
     """Accuracies (T,) of a run by epoch; empty where its metrics.csv is gone or broken."""
     try:
-        rows = read_metrics(run.path / "metrics.csv")
+        rows = read_metrics(run.path / METRICS)
     except UserError:
         return {}
-    tasks = sum(column.startswith("accuracy/task_") for column in rows[0]) if rows else 0
-    return {row["epoch"]: numbers([row[f"accuracy/task_{j}"] for j in range(tasks)]) for row in rows}
+    return {row["epoch"]: torch.tensor(accuracies(row), dtype=torch.float64) for row in rows}
 
 
 def _task_ends(run: Run) -> list[float]:
     epochs = run.settings.get("epochs_per_task")
-    if run.settings.get("strategy.stream") == "joint" or not isinstance(epochs, int):
+    if run.settings.get("strategy.task_order") == "joint" or not isinstance(epochs, int):
         return []
     return [float(epochs * (j + 1)) for j in range(len(run.summary["accuracy_matrix"]))]
 

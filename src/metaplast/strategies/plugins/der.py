@@ -1,4 +1,4 @@
-"""Dark Experience Replay: a memory of earlier tasks is rehearsed with the logits that the network gave at the time."""
+"""Dark Experience Replay: stored samples are replayed together with the logits that the network gave for them."""
 
 from typing import Any
 
@@ -8,8 +8,8 @@ from avalanche.training.supervised.der import ClassBalancedBufferWithLogits
 from torch import Tensor
 from torch.nn import functional as F
 
-from metaplast.config.arguments import check_not_negative
-from metaplast.strategies.buffers import Memory, check_sizes, columns_of, load_memory_state, memory_state
+from metaplast.config.arguments import check_arguments
+from metaplast.strategies.buffers import Memory, columns_of, load_memory_state, memory_state
 
 
 class DER(SupervisedPlugin):  # type: ignore[misc]
@@ -34,9 +34,8 @@ class DER(SupervisedPlugin):  # type: ignore[misc]
     def __init__(
         self, mem_size: int = 200, batch_size_mem: int | None = None, alpha: float = 0.1, beta: float = 0.5
     ) -> None:
-        check_sizes(mem_size, batch_size_mem)
-        check_not_negative("alpha", alpha)
-        check_not_negative("beta", beta)
+        target = "metaplast.strategies.plugins.der.DER"
+        check_arguments(target, mem_size=mem_size, batch_size_mem=batch_size_mem, alpha=alpha, beta=beta)
         super().__init__()
         self.batch_size_mem, self.alpha, self.beta = batch_size_mem, alpha, beta
         self.storage_policy = ClassBalancedBufferWithLogits(mem_size)
@@ -45,7 +44,7 @@ class DER(SupervisedPlugin):  # type: ignore[misc]
         self._logits: Tensor | None = None  # of the samples from memory that the current batch begins with
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Lay the samples of earlier experiences ready."""
+        """Load the samples of earlier experiences."""
         buffer = self.storage_policy.buffer
         batch_size = self.batch_size_mem or strategy.train_mb_size
         enough = len(buffer) >= batch_size
@@ -78,6 +77,6 @@ class DER(SupervisedPlugin):  # type: ignore[misc]
         return memory_state(self.storage_policy, self.memory)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         load_memory_state(self.storage_policy, self.memory, state)
         self.storage_policy.seen_classes = set(state["buffer"])

@@ -1,6 +1,6 @@
-"""Avalanche's own EWC, with a state that a checkpoint can hold.
+"""Elastic Weight Consolidation with the exact Fisher information, on binary or hidden weights.
 
-Elastic Weight Consolidation with the exact Fisher information, on binary weights or the hidden ones.
+Beside it Avalanche's own EWC for comparison, with a state that a checkpoint can hold.
 """
 
 import logging
@@ -10,20 +10,21 @@ from typing import Any, Literal
 
 import torch
 from avalanche.training.plugins import EWCPlugin
-from avalanche.training.utils import ParamData
 from torch import Tensor, nn
 
-from metaplast.config.arguments import check_choice, check_not_negative, check_number
+from metaplast.config.arguments import check_arguments
+from metaplast.config.constraints import shown
 from metaplast.data import TaskTensors, seed_of
 from metaplast.errors import UserError
 from metaplast.nn import TaskCrossEntropy
 from metaplast.scenarios import task_tensors
+from metaplast.strategies.buffers import parameter_data, tensors
 from metaplast.strategies.fisher import Batch, Labels, Mask, check_network, check_settings, diagonal_fisher
 from metaplast.strategies.regularization import (
     ConsolidationPlugin,
     QuadraticPenalty,
     Weights,
-    fixed_statistics,
+    frozen_batchnorm,
     snapshot,
 )
 
@@ -32,45 +33,37 @@ class AvalancheEWC(EWCPlugin):  # type: ignore[misc]
     """`EWCPlugin` as Avalanche has it, for comparison with :class:`EWC`; it trains the same.
 
     L ← L + λ Σ_t Σ_i F_ti (w_i − w_ti)², where F is the square of the gradient of a batch's mean loss, averaged over
-    batches; w are all parameters, hidden weights and γ and β among them. All it adds is the way into a checkpoint and
-    out of it, since the original keeps its tensors in objects that only a pickle can hold. Its arguments are unchanged.
+    batches; w are all parameters, including hidden weights and γ and β. It adds only a state of plain tensors: the
+    original keeps them in objects that need a pickle. Its arguments are unchanged.
     """
 
     def state_dict(self) -> dict[str, Any]:
         """Importances and weights by experience and parameter name."""
-        return {"importances": _tensors(self.importances), "saved_params": _tensors(self.saved_params)}
+        return {
+            name: {task: tensors(of_task) for task, of_task in getattr(self, name).items()}
+            for name in ("importances", "saved_params")
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
-        self.importances = _objects(state["importances"])
-        self.saved_params = _objects(state["saved_params"])
-
-
-def _tensors(data: dict[int, dict[str, ParamData]]) -> dict[int, dict[str, Tensor]]:
-    return {task: {name: item.data for name, item in of_task.items()} for task, of_task in data.items()}
-
-
-def _objects(tensors: dict[int, dict[str, Tensor]]) -> defaultdict[int, dict[str, ParamData]]:
-    return defaultdict(
-        dict,
-        {
-            task: {name: ParamData(name, init_tensor=tensor, device=tensor.device) for name, tensor in of_task.items()}
-            for task, of_task in tensors.items()
-        },
-    )
+        """Continue from a :meth:`state_dict`."""
+        for name, by_task in state.items():
+            loaded = {task: parameter_data(of_task) for task, of_task in by_task.items()}
+            setattr(self, name, defaultdict(dict, loaded))  # Avalanche adds experiences to it
 
 
 Mode = Literal["separate", "online"]
 Fisher = Literal["exact", "batch"]
 
 BATCH = 500
-"""Samples that the Fisher information is computed for at a time; it has no say in the result."""
+"""Samples that the Fisher information is computed for at a time; it does not change the result."""
+STATISTICS_SAMPLES = 500
+"""Fewest images, if a task has so many, whose statistics normalize while the Fisher information is computed."""
 
 log = logging.getLogger(__name__)
 
 
 class EWC(ConsolidationPlugin):
-    """A pull towards the weights of earlier tasks, as strong as the Fisher information says they were needed.
+    """Quadratic penalty on changes of the weights since earlier tasks, weighted by their Fisher information.
 
     After task t, with its weights w_t and the exact diagonal Fisher information F_t on its training data::
 
@@ -78,15 +71,16 @@ class EWC(ConsolidationPlugin):
         online     L ← L + λ/2 Σ_i F̃_i (w_i − w_ti)²        around the last weights, with F̃ ← γ F̃ + F_t (Schwarz et al.
                                                            2018, whose penalty has one more factor γ, here part of λ)
 
-    Both are held as one quadratic form. w is W^b in a binary layer, as the reference has it (λ = 5000, 5,000 samples,
-    the empirical Fisher), or W^h with weights="hidden"; the gradient goes straight through to W^h.
+    Both are stored as a single quadratic form. w is W^b in a binary layer, as in the reference (λ = 5000, 5,000
+    samples, the empirical Fisher), or W^h with weights="hidden"; the gradient passes straight through to W^h.
 
-    Why not Avalanche's `EWCPlugin`: it squares the gradient of a batch's mean loss, which is not the Fisher information
-    and depends on the batch size; it keeps two copies of all parameters for every task; it knows no binary weights. Its
-    penalty lacks the ½, so that its λ is half of this one. :func:`ewc_plugin` still gives it.
+    Differences to Avalanche's `EWCPlugin`: that one squares the gradient of a batch's mean loss, which is not the
+    Fisher information and depends on the batch size; it keeps two copies of all parameters per task; it does not know
+    binary weights. Its penalty lacks the ½, so its λ is half of this one. :func:`ewc_plugin` still provides it.
 
     The Fisher information is that of the network in evaluation mode. Batch normalization uses running averages there,
-    if it keeps them, or else the statistics of the very samples that the Fisher information is taken over.
+    if it keeps them, or else the statistics of the samples that the Fisher information is taken over, or of 500 images
+    of the task where that is more.
 
     Args:
         ewc_lambda: λ ≥ 0.
@@ -94,14 +88,14 @@ class EWC(ConsolidationPlugin):
         labels: which labels the Fisher information takes; see :func:`metaplast.strategies.fisher.diagonal_fisher`.
         n_samples: images of each task it is taken over, spread evenly over its data; None takes all.
         mode: "separate" or "online".
-        gamma: γ in [0, 1], what is left of older importances at each new task; for "online" only, and needed there.
+        gamma: γ in [0, 1], the factor that decays older importances at each new task; required for "online", else None.
         shuffled: permute the importances at random among the weights of each layer and keep only those: the control of
             Laborieux et al. 2021, Table 1 (whose code keeps the true ones as well).
-        seed: of the permutations and of labels="sampled", which follow from it and the number of the task.
+        seed: of the permutations and of labels="sampled", together with the number of the task.
         norm_parameters: penalize γ and β of normalizations too; the reference does not.
 
     Raises:
-        UserError: a setting out of its range, or a network whose Fisher information cannot be had in this way.
+        UserError: a setting out of its range, or a network whose Fisher information cannot be computed.
 
     Source: Kirkpatrick et al. 2017 (arXiv 1612.00796), equation 3; Schwarz et al. 2018 (arXiv 1805.06370); Huszár 2018
     (arXiv 1712.03847) on why tasks may share one quadratic form; Laborieux et al. 2021.
@@ -128,14 +122,14 @@ class EWC(ConsolidationPlugin):
         """Tasks consolidated so far."""
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Refuse what cannot work before the first step."""
+        """Check the network before the first step."""
         super().before_training_exp(strategy, **kwargs)
         check_network(strategy.model)
 
     def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
         """Consolidate the experience that has just been trained."""
         generator = torch.Generator().manual_seed(seed_of(self.seed, self.n_tasks))
-        weights = snapshot(self.acted_weights(strategy.model))
+        weights = snapshot(self.penalized_weights(strategy.model))
         criterion = strategy._criterion
         mask = criterion.mask if isinstance(criterion, TaskCrossEntropy) else None
         fisher = self._fisher(strategy.model, task_tensors(strategy.experience), generator, mask)
@@ -150,15 +144,17 @@ class EWC(ConsolidationPlugin):
     ) -> dict[str, Tensor]:
         parameter = next(network.parameters())
         n_samples = len(task) if self.n_samples is None else min(self.n_samples, len(task))
-        indices = torch.arange(n_samples, device=task.labels.device) * len(task) // n_samples
+        # Of a few images some variances are 0, and the Fisher information beyond all measure.
+        n_statistics = min(max(n_samples, STATISTICS_SAMPLES), len(task))
 
-        def batches() -> Iterator[Batch]:
+        def batches(n: int) -> Iterator[Batch]:
+            indices = torch.arange(n, device=task.labels.device) * len(task) // n
             for part in indices.split(BATCH):  # type: ignore[no-untyped-call]
                 x, y = task.batch(part)
                 yield x.to(parameter), y.to(parameter.device)
 
-        with fixed_statistics(network, lambda: (x for x, _ in batches())):
-            return diagonal_fisher(network, batches(), self.labels, generator=generator, mask=mask)
+        with frozen_batchnorm(network, lambda: (x for x, _ in batches(n_statistics))):
+            return diagonal_fisher(network, batches(n_samples), self.labels, generator=generator, mask=mask)
 
     def _with_task(self, importance: dict[str, Tensor], weights: dict[str, Tensor]) -> QuadraticPenalty:
         """The penalty with one more task in it."""
@@ -173,7 +169,7 @@ class EWC(ConsolidationPlugin):
         return {**super().state_dict(), "n_tasks": self.n_tasks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         super().load_state_dict(state)
         self.n_tasks = int(state["n_tasks"])
 
@@ -198,7 +194,7 @@ def ewc_plugin(
     """
     if fisher == "exact":
         return EWC(ewc_lambda, weights, labels, n_samples, mode, gamma, shuffled, seed, norm_parameters)
-    check_choice("fisher", fisher, Fisher)
+    check_arguments("metaplast.strategies.plugins.ewc.ewc_plugin", fisher=fisher)
     if shuffled:
         raise UserError("fisher=batch: Avalanche's own EWC cannot shuffle its importances; fisher has to be exact here")
     _check(ewc_lambda, mode, gamma)
@@ -207,12 +203,10 @@ def ewc_plugin(
 
 
 def _check(ewc_lambda: float, mode: Mode, gamma: float | None) -> None:
-    check_not_negative("ewc_lambda", ewc_lambda)
-    check_choice("mode", mode, Mode)
-    if mode == "separate" and gamma is not None:
-        raise UserError(f"gamma={gamma}: only mode=online has one; it has to be null here")
-    if mode == "online":
-        check_number("gamma", gamma, "for mode=online a number from 0 to 1", lambda number: 0 <= number <= 1)
+    check_arguments("metaplast.strategies.plugins.ewc.ewc_plugin", ewc_lambda=ewc_lambda, mode=mode, gamma=gamma)
+    if (gamma is None) is (mode == "online"):
+        expected = "a number from 0 to 1" if mode == "online" else "null"
+        raise UserError(f"gamma={shown(gamma)}: expected {expected} with mode={mode}, got {shown(gamma)}")
 
 
 def _permuted(tensor: Tensor, generator: torch.Generator) -> Tensor:

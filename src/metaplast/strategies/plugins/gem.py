@@ -1,7 +1,4 @@
-"""Gradient Episodic Memory: the gradient nearest to the batch's that raises the loss on no earlier task's memory.
-
-Averaged GEM: a gradient that would raise the loss on samples from memory loses its part along their gradient.
-"""
+"""Gradient Episodic Memory (GEM) and its averaged variant (A-GEM): gradients projected to protect earlier tasks."""
 
 import random
 from typing import Any
@@ -10,7 +7,7 @@ import torch
 from avalanche.training.plugins import AGEMPlugin, GEMPlugin
 from torch import Tensor
 
-from metaplast.config.arguments import check_count, check_not_negative
+from metaplast.config.arguments import check_arguments
 from metaplast.strategies.buffers import Memory, columns_of
 from metaplast.strategies.regularization import statistics_kept
 
@@ -30,12 +27,12 @@ class GEM(GEMPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, patterns_per_experience: int, memory_strength: float) -> None:
-        check_count("patterns_per_experience", patterns_per_experience)
-        check_not_negative("memory_strength", memory_strength)
+        target = "metaplast.strategies.plugins.gem.GEM"
+        check_arguments(target, patterns_per_experience=patterns_per_experience, memory_strength=memory_strength)
         super().__init__(patterns_per_experience, memory_strength)
 
     def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        """Take every r_t; averages kept while training do not follow old images."""
+        """Compute every r_t, without updating running averages by old images."""
         with statistics_kept(strategy.model):
             super().before_training_iteration(strategy, **kwargs)
 
@@ -44,16 +41,16 @@ class GEM(GEMPlugin):  # type: ignore[misc]
         return {"x": dict(self.memory_x), "y": dict(self.memory_y), "task_labels": dict(self.memory_tid)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         self.memory_x, self.memory_y, self.memory_tid = dict(state["x"]), dict(state["y"]), dict(state["task_labels"])
 
 
 class AGEM(AGEMPlugin):  # type: ignore[misc]
-    """`AGEMPlugin` of Avalanche with its memory as tensors, by which a run can be resumed anywhere.
+    """`AGEMPlugin` of Avalanche with its memory as tensors, so that a run can be resumed anywhere.
 
         g ← g − (gᵀr / rᵀr) r    where gᵀr < 0       r: gradient of the loss on samples of all earlier experiences
 
-    Avalanche's memory is read sample by sample through an endless iterator, which no checkpoint can hold.
+    Avalanche reads its memory sample by sample through an endless iterator, which cannot be saved in a checkpoint.
 
     Args:
         patterns_per_experience: samples kept of each experience.
@@ -63,13 +60,13 @@ class AGEM(AGEMPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, patterns_per_experience: int, sample_size: int) -> None:
-        check_count("patterns_per_experience", patterns_per_experience)
-        check_count("sample_size", sample_size)
+        target = "metaplast.strategies.plugins.gem.AGEM"
+        check_arguments(target, patterns_per_experience=patterns_per_experience, sample_size=sample_size)
         super().__init__(patterns_per_experience, sample_size)
         self.buffers: list[Memory] = []
 
     def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        """Take r; averages kept while training do not follow old images."""
+        """Compute r, without updating running averages by old images."""
         with statistics_kept(strategy.model):
             super().before_training_iteration(strategy, **kwargs)
 
@@ -87,14 +84,14 @@ class AGEM(AGEMPlugin):  # type: ignore[misc]
         return [torch.cat(parts) for parts in zip(*(memory.draw() for memory in self.buffers), strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
-        """The samples of every experience, and what is left of the current round through each."""
+        """The samples of every experience, and the rest of the current round through each."""
         return {
             "experiences": [memory.columns for memory in self.buffers],
             "orders": [memory.order for memory in self.buffers],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         self._remember([[column.cpu() for column in columns] for columns in state["experiences"]])
         for memory, order in zip(self.buffers, state["orders"], strict=True):
             memory.order = order.cpu()

@@ -1,13 +1,12 @@
 """Learning without Forgetting: the network before the task is the teacher of the network in it."""
 
-from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
 from avalanche.training.plugins import LwFPlugin
 from torch import Tensor, nn
 
-from metaplast.config.arguments import check_not_negative, check_number
+from metaplast.config.arguments import check_arguments
 
 
 class LwF(LwFPlugin):  # type: ignore[misc]
@@ -26,9 +25,7 @@ class LwF(LwFPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, alpha: float | list[float] = 1.0, temperature: float = 2.0) -> None:
-        for weight in alpha if isinstance(alpha, Sequence) else [alpha]:
-            check_not_negative("alpha", weight)
-        check_number("temperature", temperature, "a number > 0", lambda number: number > 0)
+        check_arguments("metaplast.strategies.plugins.lwf.LwF", alpha=alpha, temperature=temperature)
         super().__init__(alpha, temperature)
         self._teacher: dict[str, Tensor] | None = None  # loaded, and waiting for a network to be put into
 
@@ -55,7 +52,7 @@ class LwF(LwFPlugin):  # type: ignore[misc]
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         self.lwf.prev_model, self._teacher = None, state["teacher"]
         self.lwf.prev_classes_by_task.update({task: set(classes) for task, classes in state["classes"].items()})
         self.lwf.expcount = state["experiences"]

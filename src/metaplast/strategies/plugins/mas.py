@@ -1,4 +1,4 @@
-"""Memory Aware Synapses: a weight matters as much as the length of the output depends on it."""
+"""Memory Aware Synapses: the importance of a weight is how strongly the length of the output depends on it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,13 +8,18 @@ from avalanche.training.plugins import MASPlugin
 from avalanche.training.utils import ParamData
 from torch import Tensor
 
-from metaplast.config.arguments import check_not_negative, check_share
+from metaplast.config.arguments import check_arguments
 from metaplast.data import batch_slices
 from metaplast.errors import UserError
 from metaplast.nn import LayerNorm
 from metaplast.scenarios import task_tensors
 from metaplast.strategies.buffers import parameter_data, tensors
-from metaplast.strategies.regularization import acted_weights, check_norm_parameters, fixed_statistics, normalizations
+from metaplast.strategies.regularization import (
+    check_norm_parameters,
+    frozen_batchnorm,
+    normalizations,
+    penalized_weights,
+)
 
 
 class MAS(MASPlugin):  # type: ignore[misc]
@@ -26,30 +31,30 @@ class MAS(MASPlugin):  # type: ignore[misc]
     After the first task Ω is the mean itself; w are the hidden weights in binary layers.
 
     Avalanche's takes Ω in training mode. Where batch normalization is the last layer, the mean of ‖z‖² over a batch is
-    then Σ_k γ_k² + β_k² whatever the weights are, so that nothing but that γ and β is held. Here each image is
-    normalized by fixed statistics (:func:`metaplast.strategies.regularization.fixed_statistics`), and γ and β are
-    left out unless `norm_parameters`. Avalanche's also stops at a loss of exactly 0. Else the two train the same.
+    then Σ_k γ_k² + β_k² whatever the weights are, so only that γ and β are penalized. Here each image is normalized by
+    fixed statistics (:func:`metaplast.strategies.regularization.frozen_batchnorm`), and γ and β are not penalized
+    unless `norm_parameters`. Avalanche's also skips a loss of exactly 0. Otherwise the two train the same.
 
     Args:
         lambda_reg: λ ≥ 0.
         alpha: α in [0, 1], how much of the old importances is kept.
-        norm_parameters: hold γ and β of normalizations too.
+        norm_parameters: penalize γ and β of normalizations too.
 
     Raises:
-        UserError: here, for a setting out of its range; before training, where the length of the logits is always the
-            same, and where γ and β are asked for although each task keeps its own.
+        UserError: here, for a setting out of its range; before training, if the length of the logits is constant, or
+            with `norm_parameters` if each task keeps its own γ and β.
 
     Source: Aljundi et al. 2018 (arXiv 1711.09601), who sum importances and take the absolute value for each sample.
     """
 
     def __init__(self, lambda_reg: float = 1.0, alpha: float = 0.5, norm_parameters: bool = False) -> None:
-        check_not_negative("lambda_reg", lambda_reg)
-        check_share("alpha", alpha)
+        target = "metaplast.strategies.plugins.mas.MAS"
+        check_arguments(target, lambda_reg=lambda_reg, alpha=alpha, norm_parameters=norm_parameters)
         super().__init__(lambda_reg, alpha)
         self.norm_parameters = norm_parameters
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Refuse what cannot work before the first step."""
+        """Check the network before the first step."""
         check_norm_parameters(self.norm_parameters, strategy.model)
         norms = normalizations(strategy.model)
         if norms and isinstance(norms[-1], LayerNorm) and norms[-1].weight is None:
@@ -62,24 +67,24 @@ class MAS(MASPlugin):  # type: ignore[misc]
         """Add the penalty."""
         if self.importance is None or self.params is None:  # the first task
             return
-        pulls = [
+        penalties = [
             (self.importance[name].data * (parameter - self.params[name].data).square()).sum()
             for name, parameter in strategy.model.named_parameters()
             if name in self.importance
         ]
-        strategy.loss += self._lambda * sum(pulls)
+        strategy.loss += self._lambda * sum(penalties)
 
     def _get_importance(self, strategy: Any) -> dict[str, ParamData]:
         """Mean over batches of |∂ ‖z‖² / ∂w|, in the order of the original."""
         model, task = strategy.model.eval(), task_tensors(strategy.experience)
-        parameters = acted_weights(model, "hidden", self.norm_parameters)
+        parameters = penalized_weights(model, "hidden", self.norm_parameters)
         total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
         slices, like = batch_slices(len(task), strategy.train_mb_size), next(model.parameters())
 
         def batches() -> Iterator[Tensor]:
             return (task.batch(part)[0].to(like) for part in slices)
 
-        with fixed_statistics(model, batches):
+        with frozen_batchnorm(model, batches):
             for x in batches():
                 strategy.optimizer.zero_grad()
                 z = model(x)
@@ -95,5 +100,5 @@ class MAS(MASPlugin):  # type: ignore[misc]
         return {"importance": tensors(self.importance), "params": tensors(self.params)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         self.importance, self.params = parameter_data(state["importance"]), parameter_data(state["params"])

@@ -1,15 +1,16 @@
-"""Experience replay: every batch is trained on together with one from a memory of earlier tasks."""
+"""Experience replay: every batch is trained on together with a batch from a memory of earlier tasks."""
 
 from typing import Any
 
 import torch
 from avalanche.training.plugins import ReplayPlugin
 
-from metaplast.strategies.buffers import Memory, check_sizes, columns_of, load_memory_state, memory_state
+from metaplast.config.arguments import check_arguments
+from metaplast.strategies.buffers import Memory, columns_of, load_memory_state, memory_state
 
 
 class Replay(ReplayPlugin):  # type: ignore[misc]
-    """`ReplayPlugin` of Avalanche with its memory, but drawn from as tensors, by which a run can be resumed anywhere.
+    """`ReplayPlugin` of Avalanche with its memory, but drawn from as tensors, so that a run can be resumed anywhere.
 
     Avalanche's loader reads every sample of the task and of the memory by itself and keeps its place in an iterator
     that no checkpoint can hold. Here batches of the task come as they always do, and each is extended by
@@ -24,13 +25,14 @@ class Replay(ReplayPlugin):  # type: ignore[misc]
     """
 
     def __init__(self, mem_size: int = 200, batch_size_mem: int | None = None) -> None:
-        check_sizes(mem_size, batch_size_mem)
+        target = "metaplast.strategies.plugins.replay.Replay"
+        check_arguments(target, mem_size=mem_size, batch_size_mem=batch_size_mem)
         super().__init__(mem_size, batch_size_mem=batch_size_mem)
         self.memory: Memory | None = None
         """What the current experience rehearses; None in the first."""
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Lay the samples of earlier experiences ready."""
+        """Load the samples of earlier experiences."""
         buffer = self.storage_policy.buffer
         batch_size = self.batch_size_mem or strategy.train_mb_size
         self.memory = Memory(columns_of(buffer, strategy.device), batch_size) if len(buffer) else None
@@ -49,6 +51,6 @@ class Replay(ReplayPlugin):  # type: ignore[misc]
         return memory_state(self.storage_policy, self.memory)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         load_memory_state(self.storage_policy, self.memory, state)
         self.storage_policy._num_exps = len(state["buffer"])

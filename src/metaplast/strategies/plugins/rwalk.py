@@ -1,4 +1,4 @@
-"""Riemannian Walk: importance is the Fisher information of a weight plus how much its way has lowered the loss."""
+"""Riemannian Walk: the importance of a weight is its Fisher information plus how much its path lowered the loss."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from avalanche.training.plugins import RWalkPlugin
 from avalanche.training.utils import copy_params_dict
 from torch import Tensor
 
-from metaplast.config.arguments import check_count, check_not_negative, check_share
+from metaplast.config.arguments import check_arguments
 from metaplast.strategies.buffers import parameter_data, tensors
-from metaplast.strategies.regularization import acted_weights, check_norm_parameters, statistics_kept
+from metaplast.strategies.regularization import check_norm_parameters, penalized_weights, statistics_kept
 
 KEPT = (
     "checkpoint_params",
@@ -20,30 +20,29 @@ KEPT = (
     "exp_scores",
     "exp_penalties",
 )
-"""Attributes of Avalanche's plugin that outlive an iteration, each with a tensor for every parameter."""
+"""Attributes of Avalanche's plugin that persist across iterations, each with a tensor per parameter."""
 
 
 class RWalk(RWalkPlugin):  # type: ignore[misc]
     """`RWalkPlugin` of Avalanche, corrected in two ways, with a state that a checkpoint can hold.
 
-    Avalanche's puts the network into evaluation mode to take its gradient and never back, so that from the first step
-    of a task on everything is trained in evaluation mode: batch normalization by the statistics it has, no dropout.
-    Here the gradient is taken in the mode that the network is trained in; averages kept while training do not follow
-    this pass.
+    Avalanche's switches the network to evaluation mode to take its gradient and never back, so the whole task is
+    trained in evaluation mode: with stored statistics in batch normalization, and without dropout. Here the gradient is
+    taken in training mode, and this pass does not update running averages.
 
-    Avalanche's scales penalties by the largest of all, which is one of the last γ, so that weights are hardly held.
-    Here γ and β are left out unless `norm_parameters`. What is held in binary layers are the hidden weights. Else, and
-    with at least `delta_t` iterations a task, the two train the same.
+    Avalanche's scales penalties by the largest of all, which is one of the last γ, so weights are hardly penalized.
+    Here γ and β are left out unless `norm_parameters`. In binary layers the hidden weights are penalized. Otherwise,
+    and with at least `delta_t` iterations per task, the two train the same.
 
     Args:
         ewc_lambda: weight of the penalty, ≥ 0.
         ewc_alpha: share of the newest batch in the moving Fisher information, in [0, 1].
         delta_t: iterations between two updates of the scores, ≥ 1.
-        norm_parameters: hold γ and β of normalizations too.
+        norm_parameters: penalize γ and β of normalizations too.
 
     Raises:
-        UserError: here, for a setting out of its range; before training, where γ and β are asked for although each task
-            keeps its own.
+        UserError: here, for a setting out of its range; before training, with `norm_parameters` if each task keeps
+            its own γ and β.
 
     Source: Chaudhry et al. 2018 (arXiv 1801.10112).
     """
@@ -51,14 +50,13 @@ class RWalk(RWalkPlugin):  # type: ignore[misc]
     def __init__(
         self, ewc_lambda: float = 0.1, ewc_alpha: float = 0.9, delta_t: int = 10, norm_parameters: bool = False
     ) -> None:
-        check_not_negative("ewc_lambda", ewc_lambda)
-        check_share("ewc_alpha", ewc_alpha)
-        check_count("delta_t", delta_t)
+        settings = {"ewc_lambda": ewc_lambda, "ewc_alpha": ewc_alpha, "delta_t": delta_t}
+        check_arguments("metaplast.strategies.plugins.rwalk.RWalk", **settings, norm_parameters=norm_parameters)
         super().__init__(ewc_lambda, ewc_alpha, delta_t)
         self.norm_parameters = norm_parameters
 
     def before_training_exp(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
-        """Refuse what cannot work before the first step."""
+        """Check the network before the first step."""
         check_norm_parameters(self.norm_parameters, strategy.model)
         super().before_training_exp(strategy, *args, **kwargs)
 
@@ -77,18 +75,18 @@ class RWalk(RWalkPlugin):  # type: ignore[misc]
         if not any(score.data.any() for score in self.checkpoint_scores.values()):
             self._update_score(strategy)
         super().after_training_exp(strategy, *args, **kwargs)
-        held = acted_weights(strategy.model, "hidden", self.norm_parameters)
-        of_importance = _up_to_one({name: self.exp_importance[name].data for name in held})
-        of_score = _up_to_one({name: self.exp_scores[name].data.clamp(min=0) for name in held})
+        penalized = penalized_weights(strategy.model, "hidden", self.norm_parameters)
+        of_importance = _up_to_one({name: self.exp_importance[name].data for name in penalized})
+        of_score = _up_to_one({name: self.exp_scores[name].data.clamp(min=0) for name in penalized})
         for name, penalty in self.exp_penalties.items():
-            penalty.data = of_importance[name] + of_score[name] if name in held else torch.zeros_like(penalty.data)
+            penalty.data = of_importance[name] + of_score[name] if name in penalized else torch.zeros_like(penalty.data)
 
     def state_dict(self) -> dict[str, Any]:
         """Scores, importances and weights, by name of the attribute and of the parameter."""
         return {name: tensors(getattr(self, name)) for name in KEPT}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         for name in KEPT:
             setattr(self, name, parameter_data(state[name]))
 

@@ -1,16 +1,22 @@
-"""Synaptic Intelligence: a weight matters as much as its way through a task has lowered that task's loss."""
+"""Synaptic Intelligence: the importance of a weight is how much its path through a task lowered the task's loss."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from metaplast.config.arguments import check_choice, check_not_negative, check_number
-from metaplast.strategies.regularization import ConsolidationPlugin, QuadraticPenalty, Weights, acted_weights, snapshot
+from metaplast.config.arguments import check_arguments
+from metaplast.strategies.regularization import (
+    ConsolidationPlugin,
+    QuadraticPenalty,
+    Weights,
+    penalized_weights,
+    snapshot,
+)
 
 
 class SI(ConsolidationPlugin):
-    """A pull towards the weights of the last task, as strong as their path integrals say they were needed.
+    """Quadratic penalty on changes of the weights since the last task, weighted by their path integrals.
 
     With w̃ the weights at the end of the last task, and within a task g = ∂L/∂w of its loss without the penalty::
 
@@ -20,19 +26,19 @@ class SI(ConsolidationPlugin):
 
     The maximum and the gradient without the penalty are those of the authors' code. In a binary layer the penalized w
     is W^b, or W^h with weights="hidden"; p, along which the path runs, is W^h, as in the reference. With path="binary"
-    it is W^b, so that Δp is ±2 at a flip and 0 elsewhere: a weight that never flips is then never important, and little
-    is remembered (5 tasks of permuted digits, 256-256, one seed: 0.39 at the best of four c, against 0.85).
+    it is W^b, so Δp is ±2 at a flip and 0 elsewhere: a weight that never flips is never important, and accuracy is much
+    lower (5 tasks of permuted digits, 256-256, one seed: 0.39 at the best of four c, against 0.85).
 
-    Why not Avalanche's `SynapticIntelligencePlugin`: on a CPU its copies of old and new weights are views of the
-    parameters, so that every Δp, and with it every importance, is 0. On a GPU it moves all weights and gradients to the
-    CPU in every step; this one stays on the device. Its penalty has a ½ and its importances are cut off at 0.001.
-    Nor is it the SI of the reference, which multiplies a gradient by the change of the step before.
+    Differences to Avalanche's `SynapticIntelligencePlugin`: on a CPU its copies of old and new weights are views of the
+    parameters, so every Δp, and with it every importance, is 0. On a GPU it moves all weights and gradients to the CPU
+    in every step; this one stays on the device. Its penalty has a ½ and its importances are clipped at 0.001.
+    The SI of the reference multiplies a gradient by the change of the previous step instead.
 
     Args:
         si_lambda: c ≥ 0; Zenke et al. use 0.1 for permuted MNIST.
         xi: ξ > 0, keeps the quotient finite where a weight has hardly moved; Zenke et al. and the reference use 0.1.
-        weights: "binary" or "hidden", what the penalty acts on.
-        path: "hidden" or "binary", what the path integrals run along.
+        weights: "binary" or "hidden", the weights that are penalized.
+        path: "hidden" or "binary", the weights whose path is integrated.
         norm_parameters: penalize γ and β of normalizations too; the reference does not.
 
     Raises:
@@ -49,9 +55,8 @@ class SI(ConsolidationPlugin):
         path: Weights = "hidden",
         norm_parameters: bool = False,
     ) -> None:
-        check_not_negative("si_lambda", si_lambda)
-        check_number("xi", xi, "a number > 0", lambda number: number > 0)
-        check_choice("path", path, Weights)
+        settings = {"si_lambda": si_lambda, "xi": xi, "weights": weights, "path": path}
+        check_arguments("metaplast.strategies.plugins.si.SI", **settings, norm_parameters=norm_parameters)
         super().__init__(si_lambda, weights, norm_parameters)
         self.xi, self.path = xi, path
         self.integral: dict[str, Tensor] = {}
@@ -61,18 +66,18 @@ class SI(ConsolidationPlugin):
         self._step: dict[str, tuple[Tensor, Tensor]] = {}  # p and g before the optimizer moves the weights
 
     def _path_weights(self, network: nn.Module) -> dict[str, Tensor]:
-        return acted_weights(network, self.path, self.norm_parameters)
+        return penalized_weights(network, self.path, self.norm_parameters)
 
     def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
-        """Begin a path."""
+        """Start a path."""
         super().before_training_exp(strategy, **kwargs)
         self.start = snapshot(self._path_weights(strategy.model))
         self.integral = {name: torch.zeros_like(weight) for name, weight in self.start.items()}
 
     @torch.no_grad()
     def before_update(self, strategy: Any, **kwargs: Any) -> None:
-        """Keep where the path stands, and the gradient of the task's own loss there."""
-        acted = self.acted_weights(strategy.model)
+        """Store the current weights and the gradient of the task's own loss."""
+        acted = self.penalized_weights(strategy.model)
         parameters = dict(strategy.model.named_parameters())
         self._step = {}
         for name, weight in snapshot(self._path_weights(strategy.model)).items():
@@ -97,7 +102,7 @@ class SI(ConsolidationPlugin):
         for name, integral in self.integral.items():
             added = integral / ((weights[name] - self.start[name]).square() + self.xi)
             importance[name] = (importance.get(name, 0) + added).clamp_(min=0)
-        self.penalty = QuadraticPenalty(importance, snapshot(self.acted_weights(strategy.model)))
+        self.penalty = QuadraticPenalty(importance, snapshot(self.penalized_weights(strategy.model)))
         self.integral, self.start = {}, {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -105,7 +110,7 @@ class SI(ConsolidationPlugin):
         return {**super().state_dict(), "integral": dict(self.integral), "start": dict(self.start)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a :meth:`state_dict`."""
+        """Continue from a :meth:`state_dict`."""
         super().load_state_dict(state)
         self.integral = {name: tensor.clone() for name, tensor in state["integral"].items()}  # it is added to in place
         self.start = dict(state["start"])

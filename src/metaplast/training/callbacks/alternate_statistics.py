@@ -1,6 +1,6 @@
-"""A second accuracy matrix of one training: how its tests come out with the other statistics of batch normalization.
+"""A second accuracy matrix of the same training, measured with the other statistics of batch normalization.
 
-Training never reads them, so that one run answers for `model.test_statistics=batch` and `=population` alike.
+Training never reads the test statistics, so one run answers for `batch` and `population` alike.
 """
 
 import copy
@@ -11,14 +11,15 @@ import pytorch_lightning as pl
 import torch
 
 from metaplast.metrics import AccuracyMatrix
-from metaplast.nn import BatchNorm
+from metaplast.nn import BatchNorm, select_task
 from metaplast.nn.normalization import Statistics
-from metaplast.report import write_matrix_csv
+from metaplast.runs.paths import alternate_matrix
+from metaplast.runs.tables import write_matrix_csv
 from metaplast.training.datamodule import StreamDataModule
 from metaplast.training.learner import Learner
 
 OTHER: dict[Statistics, Statistics] = {"batch": "population", "population": "batch"}
-"""What is tested besides. Running averages are another training buffer, and not there if a run does not keep them."""
+"""The statistics tested in addition. Running averages exist only in a run that keeps them while training."""
 
 
 class OtherStatistics(pl.Callback):
@@ -26,8 +27,8 @@ class OtherStatistics(pl.Callback):
 
     The matrix goes to `folder`/accuracy_matrix_population.csv of a run with batch statistics, and to
     `folder`/accuracy_matrix_batch.csv of one with population statistics, and is what a run with these settings would
-    have come to. Nothing is written without batch normalization, with running averages, or with plugins, which a test
-    more would lead astray.
+    have come to. Nothing is written without batch normalization, with running averages, or with plugins, whose
+    state another test would change.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -54,7 +55,7 @@ class OtherStatistics(pl.Callback):
             return
         self._test(trainer, learner, norms, OTHER[statistics])
         assert self._matrix is not None, "tests are made while training"
-        write_matrix_csv(self.folder / f"accuracy_matrix_{OTHER[statistics]}.csv", self._matrix.compute())
+        write_matrix_csv(self.folder / alternate_matrix(OTHER[statistics]), self._matrix.compute().cpu().numpy())
 
     @torch.no_grad()
     def _test(self, trainer: pl.Trainer, learner: Learner, norms: list[BatchNorm], statistics: Statistics) -> None:
@@ -67,12 +68,12 @@ class OtherStatistics(pl.Callback):
             norm.test_statistics = statistics
         try:
             learner.on_validation_epoch_start()
-            for task, batches in enumerate(data.val_dataloader()):
-                for index, batch in enumerate(map(precision.convert_input, batches)):
-                    learner.on_validation_batch_start(batch, index, task)
+            for task, batches in enumerate(data.test_dataloader()):
+                learner.select_trained(task, learner.task)
+                for batch in map(precision.convert_input, batches):
                     with precision.val_step_context():
-                        learner.validation_step(batch, index, task)
-            learner.on_validation_epoch_end()
+                        learner.count(batch, learner.task, task)
+            select_task(learner.network, None)
         finally:
             learner.matrix = matrix
             for norm in norms:
@@ -80,9 +81,9 @@ class OtherStatistics(pl.Callback):
             learner.train()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on from."""
+        """The state that a resumed run continues from."""
         return {} if self._matrix is None else {"matrix": self._matrix.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self._saved = state_dict.get("matrix")

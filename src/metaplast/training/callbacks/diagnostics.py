@@ -1,7 +1,7 @@
-"""diagnostics.csv: what happens inside the network while it learns, a row an epoch; asked for by `diagnostics=true`.
+"""diagnostics.csv, one row per epoch of what happens inside the network; enabled by `diagnostics=true`.
 
-From these numbers the study of normalization explains its table: whether gradients get through, how far hidden weights
-have grown, how large the answers are, how hard a new task pulls at first, and what metaplasticity lets through.
+The normalization study explains its table by these numbers: whether gradients pass the sign, how large hidden weights
+and logits become, how large the first steps of a task are, and how much metaplasticity lets through.
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from metaplast.loggers.csv import MetricsFile
 from metaplast.metrics import positive_signs
 from metaplast.nn import SignActivation, hidden_weights
 from metaplast.optim.functional import CONSOLIDATIONS
+from metaplast.runs.paths import DIAGNOSTICS
 from metaplast.training.learner import Learner
 
-FILE = "diagnostics.csv"
 FIRST_STEPS = 10
 """Steps of a task that count as its first."""
 LAST_STEPS = 100
@@ -45,20 +45,24 @@ class _Mean:
 
 
 class Diagnostics(pl.Callback):
-    """After every epoch, append a row to `folder`/diagnostics.csv. It changes nothing in the training.
+    """After every epoch, append a row to `folder`/diagnostics.csv. Training is not changed by it.
 
-    Columns, `epoch`, `task` and `epoch_in_task` as in metrics.csv, ACT a sign activation, LAYER a binary layer:
+    Columns: `epoch`, `task` and `epoch_in_task` as in metrics.csv, and, for a sign activation ACT and a binary layer
+    LAYER:
 
-    - `window/ACT`: share of the activations with |a| ≤ 1, which let a gradient through; mean over the epoch's steps.
-    - `logits_std`: standard deviation of a batch's logits over samples and classes; mean over the epoch's steps.
-    - `hidden_mean/LAYER`, `hidden_max/LAYER`: |W^h| at the end of the epoch.
-    - `kept/LAYER`: mean of f_meta(m, W^h), or what the optimizer has in its place, at the end of the epoch: the
-      share of a shrinking step that is kept.
-    - `first_steps/LAYER`: mean |ΔW^h| of a step over the first 10 of the task; in its first epoch, else NaN.
-    - `last_steps/LAYER`: the same over the last 100 of the task, or its last epoch; in its last epoch, else NaN.
-    - `turned_quiet/LAYER`, `turned_loud/LAYER`: share of the binary weights whose sign, at the end of the epoch, is not
-      that with which the task before ended: of the half whose gradients were the smaller ones then, by Adam's second
-      moment, and of the other half. NaN in the first task and where the optimizer has no such moment.
+    - `ste_pass_fraction/ACT`: fraction of activations with |a| ≤ 1, through which the straight-through estimator passes
+      a gradient; mean over the steps of the epoch.
+    - `logits_std`: standard deviation of a batch's logits over samples and classes; mean over the steps of the epoch.
+    - `hidden_mean/LAYER`, `hidden_max/LAYER`: of |W^h| at the end of the epoch.
+    - `f_meta_mean/LAYER`: mean of f_meta(m, W^h), or of the consolidation function that the optimizer uses instead, at
+      the end of the epoch: the fraction of a shrinking step that is kept.
+    - `first_steps/LAYER`: mean |ΔW^h| over the first 10 steps of the task; NaN after its first epoch.
+    - `last_steps/LAYER`: the same over the last 100 steps of the task, or its last epoch; NaN before its last epoch.
+    - `flipped_low_grad/LAYER`, `flipped_high_grad/LAYER`: fraction of binary weights whose sign differs from that at
+      the end of the previous task: in the half that had the smaller gradients then, by Adam's second moment, and in
+      the other half. NaN in the first task and for optimizers without a second moment.
+
+    Older files have these columns under other names (`metaplast.runs.tables.FORMER_COLUMNS`).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,41 +71,43 @@ class Diagnostics(pl.Callback):
         self._hooks: list[Any] = []
         self._hidden: dict[str, nn.Parameter] = {}
         self._before: dict[str, Tensor] = {}
-        """Hidden weights before the step that is being taken, if its size is asked for."""
+        """Hidden weights before the current step, if its size is measured."""
         self._means: dict[str, _Mean] = {}
         self._remembered: dict[str, tuple[Tensor, Tensor]] = {}
         """By layer, which weights had the smaller gradients when the task before ended, and which were +1 then."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Go on with the file of a resumed run, and listen to the network."""
+        """Open the file, that of a resumed run too, and register hooks in the network."""
         learner = cast(Learner, pl_module)
         network = learner.network
-        self._file = MetricsFile(self.folder / FILE, trainer.current_epoch)
+        self._file = MetricsFile(self.folder / DIAGNOSTICS, trainer.current_epoch)
         self._hidden = hidden_weights(network)
         activations = [name for name, module in network.named_modules() if isinstance(module, SignActivation)]
-        columns = [f"window/{name}" for name in activations] + ["logits_std"]
+        columns = [f"ste_pass_fraction/{name}" for name in activations] + ["logits_std"]
         columns += [f"{steps}/{name}" for steps in ("first_steps", "last_steps") for name in self._hidden]
         self._means = {column: _Mean() for column in columns}
         self._hooks = [_measure(network, learner, _sd_of_logits, self._means["logits_std"])]
         for name in activations:
-            self._hooks.append(_measure(network.get_submodule(name), learner, _inside, self._means[f"window/{name}"]))
+            self._hooks.append(
+                _measure(network.get_submodule(name), learner, _pass_fraction, self._means[f"ste_pass_fraction/{name}"])
+            )
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Remember the hidden weights before a step whose size is asked for."""
-        if self._asked_for(trainer, cast(Learner, pl_module), batch_idx):
+        """Remember the hidden weights before a step whose size is measured."""
+        if self._measured_means(trainer, cast(Learner, pl_module), batch_idx):
             self._before = {name: hidden.detach().clone() for name, hidden in self._hidden.items()}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Measure that step."""
-        for steps in self._asked_for(trainer, cast(Learner, pl_module), batch_idx):
+        for steps in self._measured_means(trainer, cast(Learner, pl_module), batch_idx):
             for name, before in self._before.items():
                 self._means[f"{steps}/{name}"].add((self._hidden[name].detach() - before).abs().mean())
 
-    def _asked_for(self, trainer: pl.Trainer, learner: Learner, step: int) -> list[str]:
+    def _measured_means(self, trainer: pl.Trainer, learner: Learner, step: int) -> list[str]:
         """Which of the two means a step of the current epoch belongs to; in a short task it may be both."""
         schedule, epoch, n_steps = learner.schedule, trainer.current_epoch, int(trainer.num_training_batches)
         first = schedule.starts_task(epoch) and step < FIRST_STEPS
@@ -121,25 +127,24 @@ class Diagnostics(pl.Callback):
         share = CONSOLIDATIONS[getattr(trainer.optimizers[0], "consolidation", "tanh")]
         m = learner.m if isinstance(learner.m, list) else [learner.m] * len(self._hidden)
         with torch.no_grad():
-            for m_of_layer, (name, hidden) in zip(
-                m, self._hidden.items(), strict=False
-            ):  # an mlp has m, but none hidden
+            # An mlp has an m per layer but no hidden weights.
+            for m_of_layer, (name, hidden) in zip(m, self._hidden.items(), strict=False):
                 size = hidden.abs()
                 row[f"hidden_mean/{name}"], row[f"hidden_max/{name}"] = float(size.mean()), float(size.max())
-                row[f"kept/{name}"] = float(share(m_of_layer, size).mean())
-                row[f"turned_quiet/{name}"], row[f"turned_loud/{name}"] = self._turned(name)
+                row[f"f_meta_mean/{name}"] = float(share(m_of_layer, size).mean())
+                row[f"flipped_low_grad/{name}"], row[f"flipped_high_grad/{name}"] = self._flipped(name)
         self._file.write(row)
         if learner.schedule.ends_task(epoch):
             self._remember(trainer.optimizers[0])
 
-    def _turned(self, name: str) -> tuple[float, float]:
-        """Shares of the quiet and of the loud half of a layer whose signs are not those that were remembered."""
+    def _flipped(self, name: str) -> tuple[float, float]:
+        """Fractions of flipped signs in the halves of a layer with small and with large gradients."""
         if name not in self._remembered:
             return float("nan"), float("nan")
         now = positive_signs(self._hidden[name])
-        quiet, before = (then.to(now.device) for then in self._remembered[name])  # a checkpoint is read to the CPU
-        turned = now != before
-        return float(turned[quiet].float().mean()), float(turned[~quiet].float().mean())
+        low, before = (then.to(now.device) for then in self._remembered[name])  # a checkpoint is read to the CPU
+        flipped = now != before
+        return float(flipped[low].float().mean()), float(flipped[~low].float().mean())
 
     def _remember(self, optimizer: torch.optim.Optimizer) -> None:
         """Keep which weights have small gradients, and the signs of the binary ones."""
@@ -150,11 +155,11 @@ class Diagnostics(pl.Callback):
                 self._remembered[name] = square <= square.median(), positive_signs(hidden)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on from."""
+        """The state that a resumed run continues from."""
         return {"remembered": self._remembered}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state."""
         self._remembered = state_dict["remembered"]
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -169,8 +174,8 @@ def _measure(
 ) -> RemovableHandle:
     """Take the mean of a quantity of the input and output of `module` over training steps.
 
-    Plugins make passes of their own: outside of steps (over a memory, for a gradient), and within them with copies of
-    the network, hooks and all.
+    Forward passes of plugins do not count: those outside of steps, and those within a step through a copy of the
+    network, which has the hooks too.
     """
 
     def hook(called: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -184,6 +189,6 @@ def _sd_of_logits(images: Tensor, logits: Tensor) -> Tensor:
     return logits.float().std()
 
 
-def _inside(a: Tensor, signs: Tensor) -> Tensor:
-    """Share of the activations whose gradient passes the window of the sign."""
+def _pass_fraction(a: Tensor, signs: Tensor) -> Tensor:
+    """Fraction of activations through which the sign passes a gradient."""
     return (a.abs() <= 1).float().mean()

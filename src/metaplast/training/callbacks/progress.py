@@ -1,4 +1,4 @@
-"""Progress over the whole stream: one bar on a terminal, one plain line an epoch elsewhere.
+"""Progress over the whole stream: a bar on a terminal, one line per epoch elsewhere.
 
 ━━━━━━━━━━━ task 2/5 · epoch 3/5 · 41,200 images/s · seen 93.1 % · 0:00:41 left
 """
@@ -26,10 +26,10 @@ REFRESH_SECONDS = 0.5
 
 
 class Progress(pl.Callback):
-    """Say which task and epoch a run is in, how fast it trains, what it still knows, and when it will end.
+    """Show the current task and epoch of a run, its speed, its accuracy on the tasks seen, and the remaining time.
 
-    To be given to a Trainer with `enable_progress_bar=False`, behind the callback that writes rows to it. The time left
-    follows from what this process did, without its first step, which may have compiled; a resumed run is no exception.
+    Use it with `enable_progress_bar=False`, after the recorder in the list of callbacks. The remaining time follows
+    from the epochs of this process, without its first step, which may include compilation.
 
     Args:
         schedule: the stream.
@@ -61,14 +61,14 @@ class Progress(pl.Callback):
         """Images of the steps between those two."""
 
     def write(self, row: Mapping[str, float | int]) -> None:
-        """Take note of a measured epoch, of which `epoch`, `train_loss` and `average_accuracy_seen` are shown."""
+        """Store the row of a measured epoch, of which `epoch`, `train_loss` and `average_accuracy_seen` are shown."""
         self._row = row
 
-    def after_task(self, task: int, R: Tensor) -> None:
-        """Nothing: what is shown comes with the row."""
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
+        """Nothing: only rows are shown."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Show the bar, before a first step that may take a while to compile."""
+        """Show the bar before the first step, which may take a while to compile."""
         self._started, self._fit_mark, self._epoch_mark = monotonic(), None, None
         self._separator = _separator(sys.stdout)
         self._shown = shown_mode(self.mode, sys.stdout) if trainer.is_global_zero else "none"
@@ -107,15 +107,15 @@ class Progress(pl.Callback):
             print(self._text(trainer, moment), flush=True)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the bar as it ends."""
+        """Leave the final bar on the terminal."""
         self._stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Give the terminal back before the error is shown."""
+        """Restore the terminal before the error is shown."""
         self._stop()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give the terminal back."""
+        """Restore the terminal."""
         self._stop()
 
     def _stop(self) -> None:
@@ -148,7 +148,7 @@ class Progress(pl.Callback):
         return self._separator.join(parts)
 
     def _time(self, moment: float) -> list[str]:
-        """The time left at `moment` or, at the end, the time that it took; nothing before there is a pace."""
+        """The remaining time at `moment` or, at the end, the total time; empty before a speed is known."""
         now, total = monotonic(), self.schedule.total_epochs
         if moment >= total:
             return [f"took {_clock(now - self._started)}"]
@@ -159,14 +159,14 @@ class Progress(pl.Callback):
 
 
 def shown_mode(mode: Mode, stream: TextIO) -> Mode:
-    """What `mode` comes to on `stream`: a bar needs a terminal that can move its cursor."""
+    """The mode that is used for `mode` on `stream`: a bar needs a terminal that can move its cursor."""
     if mode != "auto":
         return mode
     return "bar" if stream.isatty() and os.environ.get("TERM") != "dumb" else "lines"
 
 
 def _moment(trainer: pl.Trainer, batch_idx: int) -> float:
-    """Epochs of the stream behind the run when the batch is done."""
+    """Epochs of the stream that are done after the batch, as a fraction."""
     return trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches
 
 
@@ -180,7 +180,7 @@ def _clock(seconds: float) -> str:
 
 
 def _separator(stream: TextIO) -> str:
-    """A dot between the parts, on streams that have one: an odd encoding must not end a training."""
+    """The separator of the parts: a dot, if the encoding of the stream has it."""
     try:
         "·".encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:

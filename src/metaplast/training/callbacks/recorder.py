@@ -1,6 +1,6 @@
-"""What a run measures, as rows: one after every measured epoch, given to each sink (the file `metrics.csv`, W&B).
+"""Measures every evaluated epoch as one row and passes it to the loggers (the file `metrics.csv`, W&B).
 
-The file alone gets a row before training, of epoch 0, whose accuracies are the baseline of forward transfer.
+Only the file gets a row of epoch 0, before training, whose accuracies are the baseline of forward transfer.
 """
 
 import time
@@ -11,14 +11,16 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from metaplast.loggers.base import Row, Sink
+from metaplast.loggers.base import MetricLogger, Row
+from metaplast.loggers.csv import MetricsFile
 from metaplast.metrics import SignFlips
 from metaplast.nn import hidden_weights
+from metaplast.runs.tables import read_metrics
 from metaplast.training.learner import Learner
 
 
 class Recorder(pl.Callback):
-    """After every measured epoch, make a row and give it to the sinks; after every task, the matrix.
+    """After every measured epoch, pass a row to the loggers; after every task, the accuracy matrix.
 
     Columns: `epoch` (trained so far), `step`, `task`, `epoch_in_task` (from 1), `train_loss` (mean since the last
     row), `average_accuracy_seen` (over the tasks trained so far), `accuracy/task_j`, `flips/LAYER` (fraction of
@@ -26,13 +28,13 @@ class Recorder(pl.Callback):
     since the start of the run).
 
     Args:
-        sinks: what gets the rows.
-        baseline: what gets the row of epoch 0 besides, after Lightning's sanity check, which a resumed run must not
-            repeat; there `train_loss`, `average_accuracy_seen` and `flips/LAYER` are NaN.
+        loggers: receive the rows.
+        baseline: also receives the row of epoch 0, after Lightning's sanity check, which a resumed run must not repeat;
+            there `train_loss`, `average_accuracy_seen` and `flips/LAYER` are NaN.
     """
 
-    def __init__(self, sinks: Sequence[Sink] = (), baseline: Sink | None = None) -> None:
-        self.sinks, self.baseline = list(sinks), baseline
+    def __init__(self, loggers: Sequence[MetricLogger] = (), baseline: MetricLogger | None = None) -> None:
+        self.loggers, self.baseline = list(loggers), baseline
         self.rows: list[Row] = []
         self.train_seconds = 0.0
         """Time spent training, without tests and reports, over all the sessions of a run."""
@@ -72,7 +74,7 @@ class Recorder(pl.Callback):
         self._stop(pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Make the row, and hand out the matrix where a task ended."""
+        """Make the row and, where a task ended, log the matrix."""
         learner = cast(Learner, pl_module)
         if trainer.sanity_checking:
             if self.baseline is not None:
@@ -81,11 +83,11 @@ class Recorder(pl.Callback):
         R = learner.matrix.compute()
         row = self._row(trainer, learner, R)
         self.rows.append(row)
-        for sink in self.sinks:
-            sink.write(row)
+        for logger in self.loggers:
+            logger.write(row)
         if learner.schedule.ends_task(trainer.current_epoch):
-            for sink in self.sinks:
-                sink.after_task(learner.task, R)
+            for logger in self.loggers:
+                logger.log_accuracy_matrix(learner.task, R)
 
     def _row_before_training(self, learner: Learner) -> Row:
         """The columns of `_row`, in its order, with what is known before the first step."""
@@ -111,8 +113,8 @@ class Recorder(pl.Callback):
             "step": trainer.global_step,
             "task": learner.task,
             "epoch_in_task": learner.schedule.epoch_in_task(trainer.current_epoch) + 1,
-            "train_loss": learner.mean_loss(),
-            "average_accuracy_seen": float(accuracies[: learner.task + 1].mean()),
+            "train_loss": learner.train_loss,
+            "average_accuracy_seen": float(accuracies[: learner.task + 1].nanmean()),
             **{f"accuracy/task_{j}": float(accuracy) for j, accuracy in enumerate(accuracies)},
             **{f"flips/{name}": share for name, share in self._flips.update().items()},
             "samples_per_second": self.samples_per_second,
@@ -127,11 +129,14 @@ class Recorder(pl.Callback):
             self._started = None
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run goes on from."""
+        """The state that a resumed run continues from."""
         flips = self._flips.state_dict() if self._flips is not None else None
-        return {"train_seconds": self.train_seconds, "samples": self.samples, "rows": self.rows, "flips": flips}
+        last = self.rows[-1:]  # of a thousand tasks, all rows would be tens of megabytes in every checkpoint
+        return {"train_seconds": self.train_seconds, "samples": self.samples, "rows": last, "flips": flips}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Continue from a saved state; earlier rows are those in the file of the baseline, if it is one."""
         self.train_seconds, self.samples = state_dict["train_seconds"], state_dict["samples"]
         self.rows, self._saved_flips = list(state_dict["rows"]), state_dict["flips"]
+        if isinstance(self.baseline, MetricsFile) and self.baseline.path.exists():
+            self.rows = [dict(row) for row in read_metrics(self.baseline.path)]

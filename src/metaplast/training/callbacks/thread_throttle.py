@@ -1,4 +1,4 @@
-"""Fewer threads while other processes use the cores."""
+"""Use fewer threads while other processes use the cores."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -26,9 +26,9 @@ class SharedCores(pl.Callback):
     on the number of threads (`metaplast.nn._deterministic`); other networks add up in another order.
 
     Args:
-        threads: as many as it may use when alone.
-        waited: seconds that the threads of this process have waited for cores so far; None where nobody knows, and
-            then all threads are used throughout.
+        threads: the number to use when no other process needs the cores.
+        waited: seconds that the threads of this process have waited for cores so far; None if unknown, and then all
+            threads are used throughout.
         clock: seconds.
     """
 
@@ -39,7 +39,7 @@ class SharedCores(pl.Callback):
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.threads = self.fewest = threads
-        """As many as may be used, and the fewest that were."""
+        """The number that may be used, and the smallest number that was used."""
         self._waited, self._clock = waited, clock
         self._start = 0.0
         self._waited_before: float | None = None
@@ -52,7 +52,7 @@ class SharedCores(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """At the end of a window, see whether threads waited in it."""
+        """At the end of a window, check whether threads waited in it."""
         self._look()
 
     def on_validation_batch_start(self, *args: Any) -> None:
@@ -79,7 +79,7 @@ class SharedCores(pl.Callback):
             self._trying = False
 
     def _use(self, threads: int) -> None:
-        """Change the number of threads, and begin a window: those of a smaller team end, and their waits with them."""
+        """Set the number of threads and start a window; the waits of threads that end are not counted any more."""
         torch.set_num_threads(threads)
         self.fewest = min(self.fewest, threads)
         self._start, self._waited_before, self._trying = self._clock(), self._waited(), False

@@ -8,15 +8,16 @@ from torch import Tensor
 
 from metaplast.io import atomic_path
 from metaplast.metrics.histogram import weight_histogram
-from metaplast.report.figures.paper import FILE, write_histograms_figure
+from metaplast.report.figures.paper import write_histograms_figure
+from metaplast.runs.paths import HIDDEN_WEIGHTS
 from metaplast.runs.tables import read_histograms
 
 
 class WeightHistograms:
-    """A sink of the recorder that adds a histogram of every layer after every task.
+    """A logger of the recorder that adds a histogram of every layer after every task.
 
     Args:
-        folder: where the files go; those of a resumed run are there, and rows of tasks trained again are replaced.
+        folder: of the files. Files of a resumed run are continued; rows of tasks that are trained again are replaced.
         weights: the hidden weights by layer, as they are trained.
     """
 
@@ -26,11 +27,11 @@ class WeightHistograms:
     def write(self, row: Mapping[str, float | int]) -> None:
         """Nothing: histograms are of tasks."""
 
-    def after_task(self, task: int, R: Tensor) -> None:
-        """Write the files anew, with a row for `task`; nothing for a network without binary layers."""
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
+        """Rewrite the files with a row for `task`; nothing for a network without binary layers."""
         if not self.weights:
             return
-        path = self.folder / FILE
+        path = self.folder / HIDDEN_WEIGHTS
         rows = read_histograms(path) if path.exists() else {}
         for name, hidden in self.weights.items():
             for part, values in weight_histogram(hidden)._asdict().items():
