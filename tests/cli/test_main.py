@@ -68,6 +68,10 @@ REFUSED: list[tuple[str, str]] = [
     ("model.hidden=[512,0]", r"^model.hidden=\[512,0\]: "),
     ("model.hidden={a:1}", r"^model.hidden={a:1}: "),
     ("model.hidden.7=3", r"^model.hidden.7=3: .*out of range"),
+    (
+        "strategy.optimizer.decoupled_weight_decay=1",
+        r"^strategy.optimizer.decoupled_weight_decay=1: expected a number >= 0 and < 1",
+    ),
     ("model.gate_threshold=-1", r"^model.gate_threshold=-1: expected a number >= 0"),
     ("model.gate_window=[1,0.5]", r"^model.gate_window=\[1,0.5\]: expected a list of two numbers, 0 <= lower < upper"),
     ("model.gate_window=[1]", r"^model.gate_window=\[1\]: "),
