@@ -280,6 +280,15 @@ def test_every_file_that_the_architecture_names_exists() -> None:
         assert (ROOT / file).exists() or (ROOT / "src" / "metaplast" / file).exists(), file
 
 
+def test_each_walk_of_the_architecture_counts_its_files() -> None:
+    walks = re.findall(r"^## [^\n]+\((\d+) files\)\n(.*?)(?=^## )", PAGES["docs/architecture.md"], re.DOTALL | re.MULTILINE)
+    assert len(walks) == 4
+    for count, walk in walks:
+        items = re.findall(r"^\d+\. (.*)$", walk, flags=re.MULTILINE)
+        files = {file for item in items for file in re.findall(r"`([\w./]+\.(?:py|html))`", item)}
+        assert len(items) == len(files) == int(count)
+
+
 def test_the_architecture_shows_the_layers_that_the_import_contract_enforces() -> None:
     [contract] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]["contracts"][:1]
     layers = [re.findall(r"metaplast\.(\w+)", layer) for layer in contract["layers"]]
