@@ -1,13 +1,26 @@
-"""Write docs/settings.md and conf/schema.json anew, after a change of the schema or of a default.
+"""Write docs/settings.md and conf/schema.json again, after a change of the schema or of a default.
 
 python scripts/settings_page.py
 """
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from metaplast.config.reference import write
+from metaplast.cli.script import OneLineParser, script
 
 ROOT = Path(__file__).resolve().parents[1]
 
-if __name__ == "__main__":
+
+@script
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    OneLineParser(__doc__).parse_args(argv)
+    from metaplast.config.reference import write
+
     write(ROOT / "conf", ROOT / "docs")
+    print(f"wrote {ROOT / 'docs' / 'settings.md'} and {ROOT / 'conf' / 'schema.json'}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

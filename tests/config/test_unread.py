@@ -70,8 +70,9 @@ def test_a_misspelt_key_of_a_users_file_is_refused(
         ),
         (
             "strategy.optimizer._target_=torch.optim.SGD",
-            r"^strategy.optimizer._target_=torch.optim.SGD: does not take consolidation and compiled; "
-            r"remove with ~strategy.optimizer.consolidation ~strategy.optimizer.compiled$",
+            r"^strategy.optimizer._target_=torch.optim.SGD: does not take decoupled_weight_decay and "
+            r"consolidation and compiled; remove with ~strategy.optimizer.decoupled_weight_decay "
+            r"~strategy.optimizer.consolidation ~strategy.optimizer.compiled$",
         ),
         (
             "model._target_=metaplast.nn.models.bcnn",

@@ -33,11 +33,11 @@ def _lay(
     summary = {
         "status": "completed", "seed": seed, "widths": [8, 8], "m": 2.0, "epochs_per_task": 2, "norm": "batch",
         "norm_per_task": True, "gamma_init": "ones", "test_statistics": "batch", "reset_optimizer": True,
-        "accuracy_matrix": [[0.9, 0.1], [0.9 * kept, 0.8]], **changed,
+        "average_accuracy": (0.9 * kept + 0.8) / 2, "accuracy_matrix": [[0.9, 0.1], [0.9 * kept, 0.8]], **changed,
     }  # fmt: skip
     path.mkdir(parents=True)
     (path / "summary.json").write_text(json.dumps(summary))
-    (path / "config.yaml").write_text(f"seed: {seed}\nfigures: [normalization]\n{config}\n")
+    (path / "config.yaml").write_text(f"seed: {seed}\nplots: [normalization]\n{config}\n")
     (path / "diagnostics.csv").write_text(DIAGNOSTICS)
     (path / "metrics.csv").write_text(METRICS)
     if other is not None:

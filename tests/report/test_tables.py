@@ -67,7 +67,7 @@ def test_a_key_that_varies_and_that_the_summary_does_not_name_gets_a_column(tmp_
 
 def test_where_a_run_lies_in_wandb_is_no_column(tmp_path: Path, lay_run: LayRun) -> None:
     path = lay_run(tmp_path / "0") / "summary.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "wandb": {"id": "abc"}}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "wandb": {"name": "abc"}}))
     write_sweep_csv(tmp_path / "sweep.csv", make_sweep(find_runs([tmp_path])))
     [row] = rows_of(tmp_path / "sweep.csv")
     assert row["status"] == "completed"

@@ -80,7 +80,7 @@ def test_no_foreign_name_is_accepted_anywhere(target: str, load: Callable[..., A
         assert f"_target_={target}: expected a {place} of metaplast" in refused(load, at(place, target))
     for nested in (
         {"model": {"_target_": "metaplast.nn.models.bnn", "hidden": {"_target_": target}}},
-        {"scenario": {"_target_": "metaplast.scenarios.sequence", "order": [{"_target_": target}]}},
+        {"scenario": {"_target_": "metaplast.scenarios.mnist_usps", "order": [{"_target_": target}]}},
         {"strategy": {"_target_": target}},
         {"strategy": {"plugins": {"0": {"deeper": {"_target_": target}}}}},
         {"logger": {"_target_": target}},

@@ -13,7 +13,7 @@ import pytest
 from metaplast.errors import UserError
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "effect.py"
-CONFIG = "epochs_per_task: 2\nseed: 0\nstrategy: {{stream: {stream}}}\n"
+CONFIG = "epochs_per_task: 2\nseed: 0\nstrategy: {{task_order: {stream}}}\n"
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def effect() -> ModuleType:
 def run_dir(tmp_path: Path) -> Path:
     """Two tasks of two epochs."""
     R = [[0.95, 0.1], [0.6, 0.95]]
-    summary = {"status": "completed", "strategy": "meta", "m": 1.3, "n_tasks": 2, "epochs_per_task": 2}
+    summary = {"status": "completed", "strategy": "meta", "m": 1.3, "n_tasks": 2, "average_accuracy": 0.775}
     (tmp_path / "summary.json").write_text(json.dumps({**summary, "accuracy_matrix": R}), encoding="utf-8")
     (tmp_path / "config.yaml").write_text(
         "epochs_per_task: 2\nseed: 0\nstrategy: {task_order: sequence}\n", encoding="utf-8"

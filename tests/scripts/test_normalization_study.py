@@ -19,6 +19,7 @@ def test_it_writes_table_text_and_picture(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     summary = {
         "status": "completed", "seed": 0, "widths": [8], "m": 1.0, "epochs_per_task": 1, "norm": "batch",
+        "average_accuracy": 0.65,
         "accuracy_matrix": [[0.9, 0.1], [0.5, 0.8]],
     }  # fmt: skip
     (tmp_path / "run" / "summary.json").write_text(json.dumps(summary))
