@@ -1,4 +1,4 @@
-"""Write docs/settings.md and conf/schema.json anew, after a change of the schema or of a default.
+"""Rewrite docs/settings.md and conf/schema.json after a change of the schema or of a default.
 
 python scripts/settings_page.py
 """

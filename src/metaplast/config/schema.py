@@ -284,7 +284,7 @@ TARGETS: Mapping[str, Mapping[str, Setting]] = {
         "n_parts": _N_PARTS,
         "augment": Setting(
             one_of("none", "flip", "flip_crop", "flip_rotate", "flip_rotate_or_crop"),
-            "Random augmentation of the training images, anew in every epoch.",
+            "Random augmentation of the training images, drawn again in every epoch.",
         ),
     },
     "metaplast.scenarios.whole_datasets": {
