@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.config.constraints import shown
 from metaplast.config.overrides import cli_overrides, override_key
-from metaplast.config.schema import WIDTHS_OF
+from metaplast.config.targets import WIDTHS_OF
 from metaplast.config.validate import n_layers
 from metaplast.errors import UserError
 from metaplast.private_api import sweep_jobs
