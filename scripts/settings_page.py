@@ -1,8 +1,9 @@
-"""Write docs/settings.md and conf/schema.json again, after a change of the schema or of a default.
+"""Rewrite docs/settings.md and conf/schema.json after a change of the schema or of a default.
 
 python scripts/settings_page.py
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,15 @@ from metaplast.cli.script import OneLineParser, script
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    return OneLineParser(__doc__).parse_args(argv)
+
+
 @script
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command."""
-    OneLineParser(__doc__).parse_args(argv)
+    parse(argv)
     from metaplast.config.reference import write
 
     write(ROOT / "conf", ROOT / "docs")

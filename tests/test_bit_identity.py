@@ -1,6 +1,6 @@
-"""Every strategy trains to the same accuracy matrix, to the bit, as before the packages were laid out anew.
+"""Every strategy trains to the same accuracy matrix, to the bit, as before the packages were reorganized.
 
-`data_files/pdigits_matrices.json` holds the matrices, each number as `float.hex` writes it. To make it anew, after a
+`data_files/pdigits_matrices.json` holds the matrices, each number as `float.hex` writes it. To rewrite it after a
 change that is meant to change them: `python tests/test_bit_identity.py`.
 """
 

@@ -105,7 +105,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def temporary_path(target: Path) -> Path:
-    """A hidden path beside `target` that nobody can foresee, with the suffix of `target`."""
+    """A hidden path beside `target` with a random name and the suffix of `target`."""
     return target.with_name(f".{target.stem}-{secrets.token_hex(8)}{target.suffix}")
 
 

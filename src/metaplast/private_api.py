@@ -1,23 +1,39 @@
-"""Private names of Hydra, Python and Optuna that sweeps and searches use, each with the version it was checked with.
+"""Private names of Hydra, Python, Optuna, Avalanche and torch, each with the version it was checked with, and why.
 
-An upgrade of one of them needs a look at this file only.
+An upgrade of one of them needs a look at this file only; the kernels of torch that the layers and the optimizers call
+are in `metaplast.nn._deterministic` and `metaplast.optim.compiled`. A library is imported when it is first needed.
 """
 
 from multiprocessing import forkserver
 from typing import TYPE_CHECKING, Any
 
-# Hydra 1.3.8. The sweeper expands `m=0,1` into jobs; the callback checks these before Hydra runs the first.
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-
-# Hydra 1.3.8. The parser of the command line, so that an unknown option is refused in one line.
-from hydra._internal.utils import get_args_parser
-
 if TYPE_CHECKING:
+    import argparse
+
+    from avalanche.training.storage_policy import ReservoirSamplingBuffer
+    from hydra.core.override_parser.types import Override
     from hydra.core.utils import JobReturn
     from optuna.study import Study
     from optuna.trial import Trial
+    from torch import Tensor
 
-__all__ = ["BasicSweeper", "get_args_parser", "has_forkserver", "result_or_error", "trial_numbered"]
+
+def sweep_jobs(overrides: "list[Override]") -> list[list[str]]:
+    """The overrides of each job of a sweep, such as `m=0` and `m=1` of `m=0,1`.
+
+    Hydra 1.3.8, whose sweeper expands them; jobs are checked before it runs the first.
+    """
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+    [jobs] = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    return [list(job) for job in jobs]
+
+
+def hydra_parser() -> "argparse.ArgumentParser":
+    """The parser of Hydra's command line, so that an unknown option is refused in one line. Hydra 1.3.8."""
+    from hydra._internal.utils import get_args_parser
+
+    return get_args_parser()
 
 
 def has_forkserver() -> bool:
@@ -35,3 +51,19 @@ def trial_numbered(study: "Study", number: int) -> "Trial":
     from optuna.trial import Trial
 
     return Trial(study, study.get_trials(deepcopy=False)[number]._trial_id)
+
+
+def reservoir_weights(buffer: "ReservoirSamplingBuffer") -> "Tensor":
+    """The random number of each sample in `buffer`, which a checkpoint has to keep. Avalanche 0.6.0 saves none."""
+    weights: Tensor = buffer._buffer_weights
+    return weights
+
+
+def set_reservoir_weights(buffer: "ReservoirSamplingBuffer", weights: "Tensor") -> None:
+    """Restore what :func:`reservoir_weights` returned."""
+    buffer._buffer_weights = weights
+
+
+def import_compiler() -> None:
+    """Import the compiler of torch 2.15, which takes 4 s, before a process forks; no public function does."""
+    import torch._dynamo  # noqa: F401

@@ -212,7 +212,7 @@ def ensure_home() -> None:
         home = Path.home()
         with tempfile.TemporaryFile(dir=home):
             pass
-    except (OSError, RuntimeError):  # RuntimeError: nobody knows a home
+    except (OSError, RuntimeError):  # RuntimeError: the system has no home for this user
         replacement = tempfile.mkdtemp(prefix="metaplast-home-")
         os.environ["HOME"] = replacement
         if home is not None and os.access(home / ".netrc", os.R_OK):

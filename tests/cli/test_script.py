@@ -74,7 +74,7 @@ def test_a_script_whose_output_is_cut_says_nothing_more() -> None:
 
 
 def test_a_python_without_our_packages_names_the_environment_that_has_them() -> None:
-    """As the system's own does, where nobody has activated ours."""
+    """As the system's own does, where ours is not activated."""
     command = [sys.executable, "-S", str(ROOT / "src" / "train.py"), "scenario=pdigits"]
     bare = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     ended = subprocess.run(command, capture_output=True, text=True, env=bare, check=False)

@@ -78,9 +78,7 @@ def test_the_results_of_a_stream_are_rebuilt_from_its_metrics(small: Compose, tm
     assert matrix.read_bytes() == before
 
 
-def test_a_stream_whose_optimizer_starts_afresh_at_each_part_is_told_where_one_ends(
-    small: Compose, tmp_path: Path
-) -> None:
+def test_a_stream_whose_optimizer_is_reset_at_each_part_is_told_where_one_ends(small: Compose, tmp_path: Path) -> None:
     summary = run(small(*STREAM, "strategy.reset_optimizer=true"), tmp_path / "run")
     assert (summary["task_boundary_used"], summary["task_label_used"]) == (True, False)
 

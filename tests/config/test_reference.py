@@ -9,7 +9,8 @@ import yaml  # type: ignore[import-untyped]
 from jsonschema import Draft202012Validator
 
 from metaplast.config.reference import json_schema, settings_page
-from metaplast.config.schema import SETTINGS, TARGETS
+from metaplast.config.schema import SETTINGS
+from metaplast.config.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"

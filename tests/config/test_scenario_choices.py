@@ -7,7 +7,7 @@ import pytest
 from hydra.utils import get_method
 from omegaconf import OmegaConf
 
-from metaplast.config.schema import TARGETS
+from metaplast.config.targets import TARGETS
 
 CONF = Path(__file__).parents[2] / "conf" / "scenario"
 FROM_THE_RUN = {"seed", "data_dir"}

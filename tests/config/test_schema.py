@@ -5,7 +5,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from metaplast.config.schema import NORMALIZATION, TARGETS, WIDTHS_OF
+from metaplast.config.targets import NORMALIZATION, TARGETS, WIDTHS_OF
 from metaplast.data import Augmentation
 from metaplast.nn import models
 from metaplast.nn.models import NormSettings

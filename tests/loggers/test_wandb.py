@@ -1,4 +1,4 @@
-"""A run in W&B holds what the run directory holds, asks nobody anything, and ends with the run.
+"""A run in W&B holds what the run directory holds, asks no questions, and ends with the run.
 
 Asking for a W&B server takes a few seconds at most, and never asks the user anything.
 """
@@ -221,7 +221,7 @@ def test_online_without_a_server_falls_back_to_offline_in_seconds_and_says_how_t
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # no server listens there
     start = time.monotonic()
     with pytest.warns(
         UserWarning, match=r"127\.0\.0\.1:9 does not answer; recording offline, .* wandb sync /.*offline-run"

@@ -96,7 +96,7 @@ def test_the_whole_of_a_cut_recording_is_what_it_was_and_it_stays_cut(
     made = complete_recording(recording, run, tmp_path / "made")
     assert is_complete(of(made), run)
     assert recording.read_bytes() == left
-    pictures = {"accuracy_matrix/path", "accuracy_matrix/sha256", "accuracy_matrix/size"}  # drawn anew
+    pictures = {"accuracy_matrix/path", "accuracy_matrix/sha256", "accuracy_matrix/size"}  # drawn again
     ids = "accuracy_table/", "accuracy_heat_map_table/"  # of other artifacts
 
     def values(found: list[Record]) -> list[dict[str, Any]]:

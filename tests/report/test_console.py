@@ -94,7 +94,7 @@ def test_a_terminal_without_unicode_gets_ascii(summary: dict[str, Any]) -> None:
 
 def test_what_the_network_has_not_is_not_named(summary: dict[str, Any]) -> None:
     text = printed(summary | {"norm": "none", "gamma_init": None, "test_statistics": None, "reset_optimizer": True})
-    assert "\nnorm none · optimizer afresh at each task\n" in text
+    assert "\nnorm none · optimizer reset at each task\n" in text
 
 
 def test_printing_imports_neither_torch_nor_matplotlib() -> None:

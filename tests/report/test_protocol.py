@@ -77,9 +77,9 @@ def test_no_normalization_is_none_and_a_setting_that_a_kind_lacks_is_left_out() 
     )
 
 
-def test_a_normalization_without_gamma_and_an_optimizer_that_starts_afresh_are_said() -> None:
+def test_a_normalization_without_gamma_and_an_optimizer_that_is_reset_are_said() -> None:
     told = protocol({"norm": "batch", "norm_affine": False, "gamma_init": None, "reset_optimizer": True})
-    assert (told.normalization, told.optimizer) == ("batch, shared, not affine", "afresh at each task")
+    assert (told.normalization, told.optimizer) == ("batch, shared, not affine", "reset at each task")
 
 
 def test_validation_data_are_never_taken_for_test_data(summary: dict[str, Any]) -> None:

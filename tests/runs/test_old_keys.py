@@ -9,7 +9,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
-from metaplast.config.schema import SETTINGS, TARGETS
+from metaplast.config.schema import SETTINGS
+from metaplast.config.targets import TARGETS
 from metaplast.runs.index import read_run
 from metaplast.runs.old_keys import OLD_KEYS, OLD_TARGETS, translate_old_keys
 from metaplast.runs.untrusted import SHIPPED

@@ -1,4 +1,4 @@
-"""A study outlives its process: what it proposes does not hang on when it was stopped, and its file can be mended."""
+"""A study outlives its process: what it proposes does not hang on when it was stopped, and its file can be repaired."""
 
 from pathlib import Path
 

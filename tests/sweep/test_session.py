@@ -30,7 +30,7 @@ def task(config, run_dir):
     if config.resume is None:
         (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
     if config.seed == 1: raise ValueError("of seed 1")
-    if not Path("mended").exists() and config.seed > 0:
+    if not Path("repaired").exists() and config.seed > 0:
         if config.seed == 2: os.kill(os.getpid(), signal.SIGKILL)
         if config.seed == 3: sys.exit(3)
         if config.seed == 4: os._exit(4)
@@ -80,7 +80,7 @@ def test_jobs_that_die_cost_no_other_and_a_killed_command_is_gone_on_with(
     assert re.search(r"job 2 \(seed=2\) killed · killed by SIGKILL \(see .*2.log\)", out)
     assert "Traceback" in Journal(sweep_dir).log(1).read_text("utf-8")
 
-    (workplace / "mended").touch()
+    (workplace / "repaired").touch()
     again = start(*arguments, "resume=true", program=program)
     _, err = again.communicate()
     assert again.returncode == 1

@@ -1,4 +1,4 @@
-"""An epoch's batches hold every image once, in an order that seed, task and epoch decide, and can be gone on with."""
+"""An epoch's batches hold every image once, in an order that seed, task and epoch decide, and can be resumed."""
 
 from dataclasses import replace
 

@@ -24,7 +24,7 @@ from metaplast.config.constraints import Constraint, problem
 from metaplast.config.overrides import TYPED_NOW, cli_overrides, override_key, quote_path
 from metaplast.config.validate import check
 from metaplast.errors import FAILED, REFUSED, HydraAbort, UserError
-from metaplast.private_api import BasicSweeper
+from metaplast.private_api import sweep_jobs
 from metaplast.runs.directory import create_run_dir
 from metaplast.runs.journal import queued
 from metaplast.runs.paths import JOBS, SWEEP
@@ -249,16 +249,15 @@ def _check_length(sweep_dir: Path, subdir: str) -> None:
 
 def _compose_jobs(config: DictConfig) -> Iterator[tuple[list[str], DictConfig]]:
     """Each job of a multirun, its overrides first; one without any where another sweeper than Hydra's makes them up."""
-    if not str(OmegaConf.select(config, "hydra.sweeper._target_")).endswith(f".{BasicSweeper.__name__}"):
+    if not str(OmegaConf.select(config, "hydra.sweeper._target_")).endswith(".BasicSweeper"):
         yield [], _with_number(config.copy(), 0)
         return
     loader = GlobalHydra.instance().config_loader()
     fixed = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
     swept = [override for override in cli_overrides(config) if not re.match("hydra[./]", override_key(override))]
     overrides = OverridesParser.create(loader).parse_overrides([*fixed, *swept])
-    [jobs] = BasicSweeper.split_arguments(overrides, max_batch_size=None)
-    for number, job in enumerate(jobs):
-        yield list(job), _with_number(loader.load_sweep_config(config, list(job)), number)
+    for number, job in enumerate(sweep_jobs(overrides)):
+        yield job, _with_number(loader.load_sweep_config(config, job), number)
 
 
 def _with_number(job: DictConfig, number: int) -> DictConfig:

@@ -76,12 +76,12 @@ def command(task: Task, conf: Path) -> int:
 
 def _check_options(arguments: list[str]) -> None:
     """Raise UserError for an unknown option; argparse would print the list of all."""
-    from metaplast.private_api import get_args_parser
+    from metaplast.private_api import hydra_parser
 
     def refuse(message: str) -> None:
         raise UserError(f"{message}; settings come without dashes, as KEY=VALUE, and after all options (see --help)")
 
-    parser = get_args_parser()
+    parser = hydra_parser()
     parser.error = refuse  # type: ignore[assignment, method-assign]
     parser.parse_args(arguments)
 

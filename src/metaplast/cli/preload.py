@@ -8,12 +8,14 @@ import gc
 
 import avalanche.benchmarks  # noqa: F401
 import sklearn.datasets  # noqa: F401
-import torch._dynamo  # noqa: F401  (the first optimizer of a process would import it, in 4 s)
 import wandb  # noqa: F401
 
 import metaplast.cli.callback
 import metaplast.cli.run
 import metaplast.optim.compiled  # noqa: F401
+from metaplast.private_api import import_compiler
+
+import_compiler()  # else the first optimizer of each job would, in 4 s
 
 gc.freeze()  # else the first collection in every fork would copy all memory that is shared
 atexit.register(gc.unfreeze)  # else libraries complain at exit of what is still there

@@ -33,7 +33,8 @@ from metaplast.training.callbacks.pruning import Pruning
 from metaplast.training.callbacks.recorder import Recorder
 from metaplast.training.callbacks.thread_throttle import SharedCores
 from metaplast.training.callbacks.weight_histograms import WeightHistograms
-from metaplast.training.checkpoint import check_form, read_checkpoint, resuming
+from metaplast.training.checkpoint import read_checkpoint
+from metaplast.training.checkpoint_content import check_form, resuming
 from metaplast.training.datamodule import StreamDataModule
 from metaplast.training.kinds import OPTIMIZER, SCENARIO
 from metaplast.training.learner import Learner

@@ -3,7 +3,8 @@
 from typing import Any
 
 from metaplast.config.constraints import problem
-from metaplast.config.schema import SETTINGS, TARGETS
+from metaplast.config.schema import SETTINGS
+from metaplast.config.targets import TARGETS
 from metaplast.errors import UserError
 
 

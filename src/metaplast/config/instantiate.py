@@ -10,7 +10,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-from metaplast.config.schema import TARGETS
+from metaplast.config.targets import TARGETS
 from metaplast.errors import UserError
 
 LABELS = ("name",)

@@ -11,8 +11,9 @@ from metaplast.config.constraints import shown
 from metaplast.config.instantiate import HYDRA_KEYS, LABELS
 from metaplast.config.messages import closest
 from metaplast.config.overrides import cli_overrides, override_key
-from metaplast.config.schema import FROM_THE_RUN, SETTINGS, TARGETS
+from metaplast.config.schema import FROM_THE_RUN, SETTINGS
 from metaplast.config.signatures import parameters
+from metaplast.config.targets import TARGETS
 from metaplast.runs.old_keys import OLD_KEYS
 
 NAMED = ("scenario", "model", "strategy", "logger")

@@ -12,7 +12,8 @@ from metaplast.config.constraints import Constraint, problem, shown
 from metaplast.config.messages import did_you_mean
 from metaplast.config.overrides import cli_overrides, override_key
 from metaplast.config.resolvers import has_two_sizes
-from metaplast.config.schema import GROUPS, SETTINGS, TARGETS, WIDTHS_OF
+from metaplast.config.schema import GROUPS, SETTINGS
+from metaplast.config.targets import TARGETS, WIDTHS_OF
 from metaplast.config.unread import unread_keys
 from metaplast.errors import UserError
 

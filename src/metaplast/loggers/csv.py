@@ -22,7 +22,7 @@ class MetricsFile:
 
     Args:
         path: the file; it is made with the first row.
-        epochs_done: where a resumed run goes on, in epochs; None for a run that starts, whose file is begun anew. Rows
+        epochs_done: where a resumed run goes on, in epochs; None for a run that starts, whose file is replaced. Rows
             of later epochs, which will be trained again, are dropped from the file, as is a last line that a killed
             run left unfinished.
 
@@ -55,7 +55,7 @@ class MetricsFile:
         """Nothing: the accuracies after a task are in the row of its last epoch."""
 
     def _append(self, fields: Sequence[str]) -> None:
-        # Opened anew for each row: nothing stays open in a run that ends in an error.
+        # Opened for each row: nothing stays open in a run that ends in an error.
         try:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             with open(os.open(self.path, flags, 0o666), "a", encoding="utf-8", newline="") as file:  # noqa: PTH123

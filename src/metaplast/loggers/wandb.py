@@ -218,7 +218,7 @@ class WandbRun(NullLogger):
         except Exception as error:  # whatever it is: its process was killed, its server sent nonsense, time is up
             self._run = None
             with contextlib.suppress(Exception):
-                wandb.teardown()  # so that the next run in this process starts anew
+                wandb.teardown()  # so that the next run in this process starts W&B again
             warnings.warn(
                 f"W&B failed ({_line(error)}); the run directory has everything, {self._sync} uploads what W&B got",
                 stacklevel=3,

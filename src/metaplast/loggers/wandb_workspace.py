@@ -120,7 +120,7 @@ def save(entity: str | None, project: str) -> list[str]:
 
 
 def _panels() -> dict[str, list[Any]]:
-    """By section. A panel belongs to one place, so they are made anew for each."""
+    """By section. A panel belongs to one place, so each gets new ones."""
     _, wr = _libraries()
     over_seeds = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
     by_epoch = [wr.LinePlot(title=name, x="epoch", y=[name], **over_seeds) for name in BY_EPOCH]

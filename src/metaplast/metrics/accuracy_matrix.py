@@ -8,8 +8,6 @@ counts of correct answers and of samples, summed over batches and processes. The
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -66,6 +64,7 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
         for name in ("correct", "total"):
             zeros = torch.zeros(self.n_tasks + 1, self.n_tested, dtype=torch.int64)
             self.add_state(name, zeros, dist_reduce_fx="sum", persistent=True)
+        self._keep_shape()
 
     @property
     def update_called(self) -> bool:
@@ -160,17 +159,17 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
             )
         return after_task + 1
 
-    def _wrap_compute(self, compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """Keep the shape (T, J), since torchmetrics squeezes results of one element.
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy or a pickle, which torchmetrics makes without `compute`."""
+        super().__setstate__(state)
+        self._keep_shape()
 
-        `_wrap_compute` is private to torchmetrics (1.x), whose constructor replaces `compute` by it; no public option
-        turns the squeezing off.
-        """
-        squeezing = super()._wrap_compute(compute)
+    def _keep_shape(self) -> None:
+        """Let `compute` return (T, J) always; torchmetrics squeezes results of one element, without an option."""
+        squeezing = self.compute
 
-        @functools.wraps(compute)
-        def wrapped() -> Tensor:
+        def compute() -> Tensor:
             R: Tensor = squeezing()
             return R.reshape(self.n_tasks, self.n_tested)
 
-        return wrapped
+        self.compute = compute  # type: ignore[method-assign]

@@ -119,7 +119,7 @@ class BinaryLinear(nn.Linear):
         self.integer_input = integer_input
 
     def reset_parameters(self) -> None:
-        """Draw the hidden weights anew, uniform on ±`init_bound`."""
+        """Draw new hidden weights, uniform on ±`init_bound`."""
         nn.init.uniform_(self.weight, -self.init_bound, self.init_bound)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class BinaryConv2d(nn.Conv2d):
         self.reset_parameters()  # drawn twice, as of BinaryLinear
 
     def reset_parameters(self) -> None:
-        """Draw the hidden weights anew, uniform on ±`init_bound`."""
+        """Draw new hidden weights, uniform on ±`init_bound`."""
         nn.init.uniform_(self.weight, -self.init_bound, self.init_bound)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class _Moments:
 def set_population_statistics(network: nn.Module, batches: Callable[[], Iterable[Tensor]]) -> None:
     """Set mean and variance of every :class:`BatchNorm` with population statistics to those over `batches`.
 
-    `batches()` gives the inputs of the network, (N, …) each, anew at every call; the size of a batch does not matter.
+    `batches()` starts an iteration over the inputs of the network, (N, …) each; the size of a batch does not matter.
     Layers have to be registered in the order in which the forward pass meets them. Cost: for L normalizations, the
     data run through about half the network L times. Networks without such layers are left alone.
 

@@ -93,7 +93,7 @@ def _kernel(form: Callable[..., None], dtype: torch.dtype, device: torch.device,
     # The compiler keeps what it made by code object, and gives up where there is too much of one.
     steps.__code__ = steps.__code__.replace()
     # Without dynamic_threads the number of threads is written into the kernel that is kept on disk. With it one serves
-    # all numbers, but the compiler looks for it anew at each, so they are told apart here.
+    # all numbers, but the compiler looks it up again for each, so each gets an entry of its own here.
     kernel = torch.compile(steps, dynamic=True, fullgraph=True, options={"cpp.dynamic_threads": True})
     # Compiled for large sizes that differ: weights of equal or small ones, seen first, would get a kernel of their own.
     lengths = [COMPILE_FROM + i for i in range(KERNEL_ARITY) for _ in range(4)]

@@ -111,7 +111,7 @@ def protocol(summary: Mapping[str, Any]) -> Protocol:
     reset = summary.get("reset_optimizer")
     return Protocol(
         _normalization(summary),
-        "–" if reset is None else "afresh at each task" if reset else "kept",
+        "–" if reset is None else "reset at each task" if reset else "kept",
         _yes_or_no(summary.get("task_boundary_used")),
         _label(summary),
         _tested_on(summary),

@@ -66,7 +66,7 @@ def lacks_results(run: Run) -> bool:
 
 
 def rebuild_run(run: Run) -> dict[str, Any]:
-    """Write accuracy_matrix.csv, accuracy_matrix.png and accuracy_curves.png of `run` anew.
+    """Rewrite accuracy_matrix.csv, accuracy_matrix.png and accuracy_curves.png of `run`.
 
     Returns:
         The four metrics, `accuracy_matrix` and `accuracy_before_training`, as summary.json of a completed run has them;

@@ -19,10 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.config.constraints import shown
 from metaplast.config.overrides import cli_overrides, override_key
-from metaplast.config.schema import WIDTHS_OF
+from metaplast.config.targets import WIDTHS_OF
 from metaplast.config.validate import n_layers
 from metaplast.errors import UserError
-from metaplast.private_api import BasicSweeper
+from metaplast.private_api import sweep_jobs
 
 M = float | list[float]
 
@@ -131,8 +131,7 @@ def _combinations(arguments: Sequence[str]) -> list[list[str]]:
     left = [
         override for override in arguments if override_key(override).partition(".")[0].partition("/")[0] not in ours
     ]
-    [combinations] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(left), max_batch_size=None)
-    return combinations
+    return sweep_jobs(OverridesParser.create().parse_overrides(left))
 
 
 def _report(folder: Path, rows: Sequence[dict[str, Any]], n_tasks: int, hindsight: bool) -> None:

@@ -92,7 +92,7 @@ def search_trial(config: DictConfig) -> "IsHopeless | None":
     def is_hopeless(task: int, accuracy: float) -> bool:
         try:
             trial.report(accuracy, step=task)
-        except UpdateFinishedTrialError:  # the search was killed and started again: nobody waits for this run
+        except UpdateFinishedTrialError:  # the search was killed and started again, without this run
             return True
         return trial.should_prune()
 

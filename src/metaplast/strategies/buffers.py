@@ -15,6 +15,8 @@ from avalanche.training.utils import ParamData
 from torch import Tensor
 from torch.utils.data import default_collate
 
+from metaplast.private_api import reservoir_weights, set_reservoir_weights
+
 
 class Memory:
     """Samples drawn in rounds, each in a new random order; an incomplete draw at the end of a round is skipped.
@@ -62,7 +64,7 @@ def buffer_state(policy: BalancedExemplarsBuffer) -> dict[Any, dict[str, Any]]:
     return {
         key: {
             "samples": columns_of(group.buffer) if len(group.buffer) else [],
-            "weights": group._buffer_weights,
+            "weights": reservoir_weights(group),
             "max_size": group.max_size,
         }
         for key, group in policy.buffer_groups.items()
@@ -76,7 +78,7 @@ def load_buffer_state(policy: BalancedExemplarsBuffer, state: dict[Any, dict[str
         group = policy.buffer_groups[key] = ReservoirSamplingBuffer(group_state["max_size"])
         if group_state["samples"]:
             group.buffer = _dataset([column.cpu() for column in group_state["samples"]])
-        group._buffer_weights = group_state["weights"].cpu()
+        set_reservoir_weights(group, group_state["weights"].cpu())
 
 
 def memory_state(policy: BalancedExemplarsBuffer, memory: Memory | None) -> dict[str, Any]:

@@ -194,7 +194,7 @@ def check_network(network: nn.Module) -> None:
     owners: dict[int, str] = {}
     for name, module in _layers(network).items():
         check_known(module)
-        if isinstance(module, nn.modules.batchnorm._NormBase) and module.running_mean is None:
+        if hasattr(module, "running_mean") and module.running_mean is None:
             raise UserError(f"fisher=exact: {name} keeps no running averages, so that samples see each other")
         for parameter in module.parameters(recurse=False):
             if owners.setdefault(id(parameter), name) != name:

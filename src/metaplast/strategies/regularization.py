@@ -24,7 +24,12 @@ from metaplast.nn import BatchNorm, TaskNorm, binarize, hidden_weights, set_popu
 
 Weights = Literal["binary", "hidden"]
 
-NORMALIZATIONS = (TaskNorm, nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm)
+NORMALIZATIONS = (
+    TaskNorm,
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm),
+    *(nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d),
+    *(nn.LayerNorm, nn.GroupNorm),
+)
 """Layers whose γ and β are not counted among the weights, unless asked for."""
 
 

@@ -115,7 +115,7 @@ def _with_resume(config: DictConfig, run_dir: Path) -> DictConfig:
     """The configuration to run with: the saved one of an interrupted run with a checkpoint, else `config`."""
     if has_checkpoint(run_dir):
         trust = names_trusted(config.get("trust"))
-        typed = targets_in(OmegaConf.to_container(config, resolve=False))  # by the command that goes on with the sweep
+        typed = targets_in(OmegaConf.to_container(config, resolve=False))  # by the command that resumes the sweep
         saved = saved_config(run_dir, str(run_dir), {*trust, *typed})
         saved["resume"], saved["trust"] = str(run_dir), config.get("trust")
         return saved

@@ -100,7 +100,7 @@ class JobProcess:
 
     @property
     def exit_status(self) -> int:
-        """The negative number of a signal, or the exit status; 255 where nobody knows it."""
+        """The negative number of a signal, or the exit status; 255 where it is unknown."""
         self._process.join(timeout=10)
         return 255 if self._process.exitcode is None else self._process.exitcode
 

@@ -117,7 +117,7 @@ class StreamDataModule(pl.LightningDataModule):
         eval_batch_size: images per test batch.
         seed: determines the order of batches and their augmentation, together with task and epoch.
         eval_tasks: which tasks are tested after an epoch: "all"; "seen", those trained so far; "last_k:N", the N
-            trained last; "sampled:N", the current one and N − 1 others trained before, drawn anew for each task. Before
+            trained last; "sampled:N", the current one and N − 1 others trained before, drawn for each task. Before
             training and after the last epoch all tasks are tested, whatever the choice.
 
     Raises:

@@ -24,7 +24,8 @@ from metaplast.errors import UserError
 from metaplast.metrics import AccuracyMatrix
 from metaplast.nn import BatchNorm, TaskCrossEntropy, select_task, set_population_statistics, store_task, task_norms
 from metaplast.optim import parameter_groups
-from metaplast.training.checkpoint import check_fits, random_state, set_random_state
+from metaplast.training.checkpoint import random_state, set_random_state
+from metaplast.training.checkpoint_content import check_fits
 from metaplast.training.datamodule import Batch, SequentialLoader, StreamDataModule
 from metaplast.training.task_schedule import Schedule
 
@@ -186,7 +187,7 @@ class Learner(pl.LightningModule):
     def on_train_start(self) -> None:
         """Forget the loaders of the sanity check where the first epoch tests fewer tasks."""
         if self._data.eval_tasks != "all":
-            # Lightning 2.x keeps those loaders through epoch 0; there is no public way to have them made anew.
+            # Lightning 2.x keeps those loaders through epoch 0; there is no public way to rebuild them.
             self.trainer.fit_loop.epoch_loop.val_loop._last_val_dl_reload_epoch = float("-inf")
 
     def on_train_epoch_start(self) -> None:

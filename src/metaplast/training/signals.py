@@ -148,7 +148,7 @@ def _status(stop: BaseException) -> int | None:
 
 
 def _is_closed(stream: TextIO) -> bool:
-    """Whether nobody reads `stream`, found by writing to it."""
+    """Whether `stream` has no reader any more, found by writing to it."""
     try:
         print(file=stream, flush=True)
     except BrokenPipeError:
