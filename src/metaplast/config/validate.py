@@ -130,7 +130,11 @@ def _contradictions(config: DictConfig) -> Iterator[str]:
 def _wrong_data_dir(config: DictConfig) -> Iterator[str]:
     """Refuse what is no directory and cannot become one."""
     path = Path(config.data_dir).expanduser()
-    existing = next((parent for parent in (path, *path.parents) if parent.exists()), path)
+    try:
+        existing = next((parent for parent in (path, *path.parents) if parent.exists()), path)
+    except OSError as error:  # a name that is too long
+        yield f"data_dir={config.data_dir}: expected a directory that can be made ({error.strerror})"
+        return
     if not existing.is_dir():
         yield f"data_dir={config.data_dir}: expected a directory, got a file ({existing})"
 
