@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from metaplast.cli.run import run
 from metaplast.data import load_digits
 from metaplast.runs.tables import read_metrics
-from metaplast.scenarios import permuted
+from metaplast.scenarios import transformed as permuted
 
 Compose = Callable[..., DictConfig]
 SMALL = (

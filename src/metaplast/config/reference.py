@@ -9,8 +9,8 @@ import yaml  # type: ignore[import-untyped]
 
 from metaplast.config.constraints import shown
 from metaplast.config.schema import SETTINGS, Setting
-from metaplast.config.signatures import parameters
 from metaplast.config.targets import TARGETS
+from metaplast.config.unread import parameters
 
 INTRODUCTION = """\
 # Settings
@@ -18,7 +18,8 @@ INTRODUCTION = """\
 Look up what a setting means, its default and its values. Each is typed as `KEY=VALUE` behind `python src/train.py`, or
 written in a YAML file of your own. A value out of its range is refused in one line, and so is a key that nothing reads.
 
-This page is generated from `schema.py` and `targets.py` in `src/metaplast/config/`, and `conf/`, by `python scripts/settings_page.py`.
+This page is generated from `schema.py` and `targets.py` in `src/metaplast/config/` and from `conf/`, by
+`python scripts/settings_page.py`.
 """
 SECTIONS = {
     "": ("Settings of the run", "train.yaml"),

@@ -1,9 +1,12 @@
-"""Stream learning: one data set, learned part by part, each part only once, with one test.
+"""One data set in parts: split by class, a few classes a task, or as a stream of random samples, with one test.
 
-The parts are random samples of the data, so all have the same distribution: what is forgotten are past samples, not
-past tasks. `n_parts=1` is the same data all at once.
+Split, class-incremental: one head for all classes and no task label. Split, task-incremental: the task label is given,
+and the logits of other classes are masked in training and in testing; `Scenario.classes_of_task` lists the classes of
+each task. Stream: all parts have the same distribution, and each is learned only once, so what is forgotten are past
+samples, not past tasks; `n_parts=1` is the same data all at once.
 
-Source: Laborieux et al. 2021 (arXiv 2101.07592), stream learning.
+Sources: split: Zenke et al. 2017 (arXiv 1703.04200); van de Ven and Tolias 2019 (arXiv 1904.07734) for the two kinds;
+stream: Laborieux et al. 2021 (arXiv 2101.07592).
 """
 
 from collections.abc import Callable
@@ -11,7 +14,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from metaplast.config.arguments import check_arguments
+from metaplast.config.arguments import check_arguments, check_divides
 from metaplast.config.constraints import integer, problem
 from metaplast.data import (
     Augmentation,
@@ -19,7 +22,9 @@ from metaplast.data import (
     load_cifar10,
     load_digits,
     load_fashion_mnist,
+    load_mnist,
     random_permutation,
+    split_by_class,
 )
 from metaplast.errors import UserError
 from metaplast.scenarios.base import Scenario
@@ -66,3 +71,33 @@ def _stream(
     parts = zip(images[order].tensor_split(n_parts), labels[order].tensor_split(n_parts), strict=True)
     train = [TaskTensors(*part, augmentation=augment) for part in parts]
     return Scenario.from_tensors(train, [TaskTensors(*load(False))], n_classes=_N_CLASSES)
+
+
+def split_mnist(n_tasks: int, incremental: str, seed: int, data_dir: str | Path) -> Scenario:
+    """MNIST's ten digits in `n_tasks` tasks of equally many digits, smallest first; images (1, 28, 28) in [0, 1].
+
+    `n_tasks` is 1, 2, 5 or 10; `incremental` is `class` or `task`. MNIST is read from `data_dir`, or downloaded
+    to it. `seed` is not used, since nothing is random. Raises UserError for a wrong argument or for missing data.
+    """
+    return _split(lambda train: load_mnist(data_dir, train), n_tasks, incremental)
+
+
+def split_fashion_mnist(n_tasks: int, incremental: str, seed: int, data_dir: str | Path) -> Scenario:
+    """Fashion-MNIST's ten classes, otherwise as :func:`split_mnist`."""
+    return _split(lambda train: load_fashion_mnist(data_dir, train), n_tasks, incremental)
+
+
+def split_digits(n_tasks: int, incremental: str, seed: int, data_dir: str | Path | None = None) -> Scenario:
+    """The ten digits of scikit-learn, images (1, 8, 8), otherwise as :func:`split_mnist`; `data_dir` is not used."""
+    return _split(load_digits, n_tasks, incremental)
+
+
+def _split(load: Callable[[bool], tuple[Tensor, Tensor]], n_tasks: int, incremental: str) -> Scenario:
+    check_arguments("metaplast.scenarios.split_mnist", "scenario", n_tasks=n_tasks, incremental=incremental)
+    check_divides("scenario.n_tasks", n_tasks, _N_CLASSES)
+    width = _N_CLASSES // n_tasks
+    classes = tuple(tuple(range(first, first + width)) for first in range(0, _N_CLASSES, width))
+    train, test = (split_by_class(TaskTensors(*load(part)), classes) for part in (True, False))
+    return Scenario.from_tensors(
+        train, test, n_classes=_N_CLASSES, classes_of_task=classes if incremental == "task" else None
+    )
