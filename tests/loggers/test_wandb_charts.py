@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaplast.loggers.wandb_charts import matrix_chart, matrix_image, matrix_table, weights_histogram
-from metaplast.metrics.histogram import BINS
+from metaplast.metrics.hidden_weights import BINS
 
 NAN = math.nan
 R = torch.tensor([[0.9, NAN, 0.1], [NAN, NAN, NAN], [0.5, 0.75, 1.0]], dtype=torch.float64)

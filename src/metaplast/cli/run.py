@@ -30,17 +30,17 @@ from metaplast.training.callbacks.alternate_statistics import OtherStatistics
 from metaplast.training.callbacks.diagnostics import Diagnostics
 from metaplast.training.callbacks.progress import Progress
 from metaplast.training.callbacks.pruning import Pruning
-from metaplast.training.callbacks.recorder import Recorder
+from metaplast.training.callbacks.recorder import Recorder, WeightHistograms
 from metaplast.training.callbacks.thread_throttle import SharedCores
-from metaplast.training.callbacks.weight_histograms import WeightHistograms
 from metaplast.training.checkpoint import read_checkpoint
 from metaplast.training.checkpoint_content import check_form, resuming
 from metaplast.training.datamodule import StreamDataModule
-from metaplast.training.kinds import OPTIMIZER, SCENARIO
 from metaplast.training.learner import Learner
 from metaplast.training.signals import stopped_by
 from metaplast.training.task_schedule import Schedule
 from metaplast.training.trainer import (
+    OPTIMIZER,
+    SCENARIO,
     build_bridge,
     build_network,
     configure_runtime,

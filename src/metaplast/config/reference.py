@@ -9,8 +9,8 @@ import yaml  # type: ignore[import-untyped]
 
 from metaplast.config.constraints import shown
 from metaplast.config.schema import SETTINGS, Setting
-from metaplast.config.signatures import parameters
 from metaplast.config.targets import TARGETS
+from metaplast.config.unread import parameters
 
 INTRODUCTION = """\
 # Settings

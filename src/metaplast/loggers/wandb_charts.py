@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from metaplast.metrics.heatmap import draw_accuracy_matrix, figure_size
-from metaplast.metrics.histogram import weight_histogram
+from metaplast.metrics.hidden_weights import weight_histogram
 
 if TYPE_CHECKING:
     import wandb

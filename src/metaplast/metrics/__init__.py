@@ -6,8 +6,8 @@
 from typing import TYPE_CHECKING, Any
 
 from metaplast.metrics.continual import average_accuracy, backward_transfer, forgetting, forward_transfer
+from metaplast.metrics.hidden_weights import SignFlips, positive_signs
 from metaplast.metrics.intervals import PairedDifference, paired_difference
-from metaplast.metrics.sign_flips import SignFlips, positive_signs
 
 if TYPE_CHECKING:
     from metaplast.metrics.accuracy_matrix import AccuracyMatrix

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from metaplast.metrics.accuracy_matrix import AccuracyMatrix
     from metaplast.training.datamodule import StreamDataModule
-    from metaplast.training.fitting import fit
     from metaplast.training.learner import Learner
     from metaplast.training.task_schedule import Schedule
+    from metaplast.training.trainer import fit
 
 __all__ = ["AccuracyMatrix", "Learner", "Schedule", "StreamDataModule", "fit"]
 
@@ -20,7 +20,7 @@ _MODULES = {
     "Learner": "metaplast.training.learner",
     "Schedule": "metaplast.training.task_schedule",
     "StreamDataModule": "metaplast.training.datamodule",
-    "fit": "metaplast.training.fitting",
+    "fit": "metaplast.training.trainer",
 }
 
 

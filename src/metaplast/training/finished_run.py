@@ -13,8 +13,7 @@ from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT
 from metaplast.runs.untrusted import load_saved_config
 from metaplast.scenarios import Scenario
 from metaplast.training.checkpoint import read_checkpoint
-from metaplast.training.kinds import SCENARIO
-from metaplast.training.trainer import build_network, select_tasks
+from metaplast.training.trainer import SCENARIO, build_network, select_tasks
 
 _PREFIX = "network."
 """What the learner puts before the names of the network's tensors."""

@@ -1,4 +1,8 @@
-"""What a run is built from: the tasks that it selects, its network, its Trainer, and the runtime that they need."""
+"""What a run is built from: the tasks that it selects, its network, its Trainer, and the runtime that they need.
+
+Kinds say what the targets of a configuration have to be, so that nothing else is ever called. `fit` trains a learner
+that Python code has built, without a configuration.
+"""
 
 import logging
 import warnings
@@ -15,15 +19,16 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.profilers import PassThroughProfiler
 from pytorch_lightning.utilities import rank_zero_only
-from torch import nn
+from torch import Tensor, nn
 
-from metaplast.config.instantiate import build, shared_arguments
+from metaplast.config.instantiate import Kind, build, shared_arguments
 from metaplast.errors import UserError
 from metaplast.runs.paths import LAST_CHECKPOINT
 from metaplast.scenarios import Scenario, first_tasks, hold_out
 from metaplast.system import default_threads, keep_freed_memory
 from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO
-from metaplast.training.kinds import MODEL, PLUGIN
+from metaplast.training.datamodule import StreamDataModule
+from metaplast.training.learner import Learner
 from metaplast.training.task_schedule import Schedule
 
 if TYPE_CHECKING:
@@ -136,3 +141,43 @@ class NoProfiler(PassThroughProfiler):
     def profile(self, action_name: str) -> AbstractContextManager[Any]:  # type: ignore[override]
         """Do nothing around an action."""
         return _NOTHING
+
+
+def _is_plugin(kind: type) -> bool:
+    # Avalanche's training: seconds, which a run without plugins need not pay.
+    from avalanche.core import BasePlugin
+
+    from metaplast.strategies.compat import EVENTS
+
+    return issubclass(kind, BasePlugin) or any(callable(getattr(kind, event, None)) for event in EVENTS)
+
+
+SCENARIO = Kind("a scenario", lambda kind: issubclass(kind, Scenario), ("seed", "data_dir"))
+MODEL = Kind("a model", lambda kind: issubclass(kind, nn.Module), ("input_shape", "n_classes", "n_tasks"))
+OPTIMIZER = Kind("an optimizer", lambda kind: issubclass(kind, torch.optim.Optimizer))
+PLUGIN = Kind("an Avalanche plugin", _is_plugin)
+
+
+def fit(learner: Learner, data: StreamDataModule, ckpt_path: Path | None = None, **settings: Any) -> Tensor:
+    """Train `learner` on all tasks of `data` and return the accuracy matrix R, float64 of shape (T, J).
+
+    Args:
+        learner: the network with its optimizer and schedule.
+        data: the stream; its schedule is the learner's.
+        ckpt_path: a checkpoint to resume from.
+        settings: of `pl.Trainer`. By default nothing is printed, logged or saved, and every task is tested before
+            training, for the baseline of forward transfer.
+
+    Raises:
+        UserError: if learner, data and trainer do not fit each other, or training diverges.
+    """
+    quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "enable_checkpointing", "logger"), False)
+    defaults: dict[str, Any] = {
+        "devices": 1,
+        "max_epochs": learner.schedule.total_epochs,
+        "num_sanity_val_steps": -1 if ckpt_path is None else 0,
+        "use_distributed_sampler": False,
+        "plugins": [SafeCheckpointIO()],
+    }
+    pl.Trainer(**(quiet | defaults | settings)).fit(learner, datamodule=data, ckpt_path=ckpt_path)
+    return learner.matrix.compute()

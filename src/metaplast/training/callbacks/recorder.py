@@ -1,21 +1,28 @@
 """Measures every evaluated epoch as one row and passes it to the loggers (the file `metrics.csv`, W&B).
 
-Only the file gets a row of epoch 0, before training, whose accuracies are the baseline of forward transfer.
+Only the file gets a row of epoch 0, before training, whose accuracies are the baseline of forward transfer. One of the
+loggers writes the histograms of hidden weights after every task, hidden_weights.npz and .png.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from metaplast.io import atomic_path
 from metaplast.loggers.base import MetricLogger, Row
 from metaplast.loggers.csv import MetricsFile
 from metaplast.metrics import SignFlips
+from metaplast.metrics.hidden_weights import weight_histogram
 from metaplast.nn import hidden_weights
-from metaplast.runs.tables import read_metrics
+from metaplast.report.figures.paper import write_histograms_figure
+from metaplast.runs.paths import HIDDEN_WEIGHTS
+from metaplast.runs.tables import read_histograms, read_metrics
 from metaplast.training.learner import Learner
 
 
@@ -140,3 +147,32 @@ class Recorder(pl.Callback):
         self.rows, self._saved_flips = list(state_dict["rows"]), state_dict["flips"]
         if isinstance(self.baseline, MetricsFile) and self.baseline.path.exists():
             self.rows = [dict(row) for row in read_metrics(self.baseline.path)]
+
+
+class WeightHistograms:
+    """A logger of the recorder that adds a histogram of every layer after every task.
+
+    Args:
+        folder: of the files. Files of a resumed run are continued; rows of tasks that are trained again are replaced.
+        weights: the hidden weights by layer, as they are trained.
+    """
+
+    def __init__(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
+        self.folder, self.weights = folder, dict(weights)
+
+    def write(self, row: Mapping[str, float | int]) -> None:
+        """Nothing: histograms are of tasks."""
+
+    def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
+        """Rewrite the files with a row for `task`; nothing for a network without binary layers."""
+        if not self.weights:
+            return
+        path = self.folder / HIDDEN_WEIGHTS
+        rows = read_histograms(path) if path.exists() else {}
+        for name, hidden in self.weights.items():
+            for part, values in weight_histogram(hidden)._asdict().items():
+                before = rows.get(f"{name}/{part}", np.empty((0, len(values)), np.float32))[:task]
+                rows[f"{name}/{part}"] = np.vstack([before, values.numpy()])
+        with atomic_path(path) as temporary:
+            np.savez_compressed(temporary, **rows)  # type: ignore[arg-type]  # names are free, numpy's stubs think
+        write_histograms_figure(path.with_suffix(".png"), {"": rows})

@@ -1,5 +1,6 @@
-"""Flips against counting by hand, and a resumed count against one that was never cut."""
+"""Hidden weights: sign flips since the last call, and a histogram that counts every finite weight."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metaplast.metrics import SignFlips
+from metaplast.metrics.hidden_weights import BINS, weight_histogram
 
 WEIGHTS = st.lists(st.sampled_from([-0.5, -0.0, 0.0, 0.5]), min_size=6, max_size=6)
 
@@ -65,3 +67,22 @@ def test_the_state_is_one_bool_a_weight_and_stays_as_it_was_saved() -> None:
 def test_a_state_of_other_layers_is_refused(state: dict[str, torch.Tensor]) -> None:
     with pytest.raises(ValueError, match=r"state: expected layers of shapes \{'layer': \(2,\)\}, got \{"):
         SignFlips({"layer": torch.ones(2)}).load_state_dict(state)
+
+
+WEIGHTS = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=60)
+
+
+@given(weights=WEIGHTS)
+def test_every_weight_is_counted_between_the_smallest_and_the_largest(weights: list[float]) -> None:
+    counts, edges = weight_histogram(torch.tensor(weights))
+    assert (len(counts), len(edges)) == (BINS, BINS + 1)
+    assert counts.sum() == len(weights)
+    assert edges[0] <= min(weights)
+    assert edges[-1] >= max(weights)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_left_out(odd: float) -> None:
+    counts, edges = weight_histogram(torch.tensor([[odd, 0.0], [1.0, 2.0]]), bins=2)
+    assert counts.tolist() == [1, 2]
+    assert edges.tolist() == [0, 1, 2]
