@@ -68,7 +68,7 @@ def test_what_would_change_the_run_is_refused_by_name(override: str, stopped: Pa
         ("config.yaml", None, "is not the directory of a run"),
         ("config.yaml", "m: [1", "its config.yaml cannot be read"),
         ("config.yaml", "[1]", "its config.yaml cannot be read: expected settings"),
-        ("config.yaml", "m: 1", "its config.yaml cannot be run: seed is missing"),
+        ("config.yaml", "m: 1", "its config.yaml cannot be run: seed: expected an integer"),
         ("checkpoints/last.ckpt", None, "there is no checkpoint"),
         ("summary.json", '{"status": "completed"}', "this run is complete, so that nothing is left to do"),
     ],

@@ -43,11 +43,11 @@ def test_what_is_undefined_is_null(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--dimension", "1"], "argument --dimension: has to be a whole number from 2 to 2000, but is '1'"),
-        (["--steps", "many"], "argument --steps: has to be a whole number from 2 to 20000, but is 'many'"),
+        (["--dimension", "1"], "argument --dimension: expected a whole number from 2 to 2000, got '1'"),
+        (["--steps", "many"], "argument --steps: expected a whole number from 2 to 20000, got 'many'"),
         (["--lr", "0"], "argument --lr: expected a number > 0, got '0'"),
         (["--lr", "nan"], "argument --lr: expected a number > 0, got 'nan'"),
-        (["--seed", "-1"], "argument --seed: has to be a whole number from 0 to 4294967295, but is '-1'"),
+        (["--seed", "-1"], "argument --seed: expected a whole number from 0 to 4294967295, got '-1'"),
         (["--out", __file__], f"--out {__file__}: expected a folder that can be made, got File exists"),
         (["--sede", "3"], "unrecognized arguments: --sede 3"),
     ],

@@ -78,7 +78,9 @@ def test_a_single_run_is_resumed_by_its_directory_unless_complete(script: Module
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").touch()
     assert script.resume_words(words) == ["src/train.py", f"resume={tmp_path}"]
-    (tmp_path / "summary.json").write_text(json.dumps({"status": "completed", "accuracy_matrix": [[0.9]]}))
+    (tmp_path / "summary.json").write_text(
+        json.dumps({"status": "completed", "average_accuracy": 0.9, "accuracy_matrix": [[0.9]]})
+    )
     assert script.resume_words(words) == []
 
 

@@ -78,7 +78,7 @@ def test_the_experiment_is_a_run_that_it_reads(tmp_path: Path) -> None:
     [
         ([], "the following arguments are required: RUN_DIR"),
         (["no/such"], "RUN_DIR=no/such: expected the directory of a run, got one without config.yaml"),
-        (["x", "--draws", "1"], "argument --draws: has to be a whole number from 2 to 100000, but is '1'"),
+        (["x", "--draws", "1"], "argument --draws: expected a whole number from 2 to 100000, got '1'"),
         (
             ["x", "--statistics", "mean"],
             "argument --statistics: invalid choice: 'mean' (choose from 'batch', 'fixed')",

@@ -104,7 +104,7 @@ REFUSED = {
     "eval_split=test": r"^eval_split=test: expected validation",
     "eval_split=test,validation": r"^eval_split: cannot be searched",
     "search.pruner=hyperband": r"^search.pruner=hyperband: expected one of median, none",
-    "resume=true": r"^resume=true: a search goes on by itself",
+    "resume=true": r"^resume=true: the same command without it resumes a search",
 }
 
 

@@ -254,7 +254,7 @@ def test_a_loader_without_its_length_is_refused(length: int | None, error: type[
 
 def test_plugins_in_a_joint_stream_are_refused(scenario: Scenario) -> None:
     bridge = Bridge([LwFPlugin()], scenario.benchmark, 10, 10, 1)
-    with pytest.raises(UserError, match=r"strategy\.stream=joint"):
+    with pytest.raises(UserError, match=r"strategy\.task_order=joint"):
         Learner(plain(), torch.optim.SGD, Schedule(3, 1, joint=True), bridge=bridge)
 
 

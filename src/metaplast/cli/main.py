@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metaplast.cli.script import script
-from metaplast.config.help import help_text
 from metaplast.errors import FAILED, REFUSED, HydraAbort, JobError, TrainingError, UserError
 from metaplast.system import hold_cores, yield_cores
 
@@ -34,6 +33,8 @@ def command(task: Task, conf: Path) -> int:
     """
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
+        from metaplast.config.help import help_text
+
         print(help_text(conf))
         return 0
     from metaplast.config.overrides import override_key

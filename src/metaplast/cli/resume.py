@@ -36,7 +36,7 @@ def apply_resume(config: DictConfig) -> Path:
     try:
         check(config)
     except UserError as error:
-        raise UserError(f"resume={resume}: its config.yaml cannot be run: {error}") from None
+        raise UserError(f"resume={resume}: its config.yaml cannot be run: {str(error).splitlines()[0]}") from None
     return run_dir
 
 

@@ -277,9 +277,9 @@ def test_fisher_batch_says_what_it_does_not_use(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize(
     ("settings", "text"),
     [
-        ({"mode": "online"}, "gamma=None: for mode=online a number from 0 to 1 is needed"),
-        ({"gamma": 0.5}, "gamma=0.5: only mode=online has one; it has to be null here"),
-        ({"fisher": "exactly"}, "fisher=exactly: choose from exact, batch"),
+        ({"mode": "online"}, "gamma=null: expected a number from 0 to 1 with mode=online, got null"),
+        ({"gamma": 0.5}, "gamma=0.5: expected null"),
+        ({"fisher": "exactly"}, "fisher=exactly: expected one of exact, batch"),
         ({"fisher": "batch", "shuffled": True}, "cannot shuffle its importances; fisher has to be exact here"),
         ({"fisher": "batch", "ewc_lambda": -1}, "ewc_lambda=-1: expected a number >= 0"),
     ],

@@ -20,5 +20,5 @@ def test_the_teacher_drops_nothing() -> None:
 
 
 def test_each_weight_of_a_list_is_checked() -> None:
-    with pytest.raises(UserError, match=r"^alpha=-1\.0: a number >= 0"):
+    with pytest.raises(UserError, match=r"^alpha=\[1\.0,-1\.0\]: expected a number >= 0 or a list of such"):
         LwF([1.0, -1.0])
