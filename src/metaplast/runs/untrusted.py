@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metaplast.errors import UserError
 from metaplast.io import read_regular
-from metaplast.runs.old_keys import OLD_TARGETS, translate_old_keys
+from metaplast.runs.old_keys import translate_old_keys
 
 _SCENARIOS = "metaplast.scenarios"
 _MODELS = "metaplast.nn.models"
@@ -123,11 +123,6 @@ def load_saved_config(path: Path, trust: Collection[str] = ()) -> DictConfig:
     return checked
 
 
-def check_saved_config(config: Mapping[str, Any], trust: Collection[str] = ()) -> None:
-    """Raise UserError where a configuration, as plain values, holds what :func:`load_saved_config` refuses."""
-    _Checked(trust).value((), config)
-
-
 def targets_in(config: Any) -> Iterator[str]:
     """Every `_target_` in a configuration, as plain values.
 
@@ -142,7 +137,7 @@ def targets_in(config: Any) -> Iterator[str]:
 
 
 class _Checked:
-    """Checks values by the place where they stand, and returns them with older names translated."""
+    """Checks values by the place where they stand, and returns them."""
 
     def __init__(self, trust: Collection[str]) -> None:
         self.trust = frozenset(trust)
@@ -182,7 +177,7 @@ class _Checked:
             raise UserError(f"{key}={_quoted(name)}: expected the name of a function or class")
         if name in self.trust:
             return name
-        kind, name = _kind(place), OLD_TARGETS.get(name, name)
+        kind = _kind(place)
         if kind is None:
             raise UserError(f"{key}={name}: expected a value: nothing is built here{_opt_in(name)}")
         if name not in SHIPPED[kind]:
