@@ -7,7 +7,7 @@ UV_VERSION := 0.13.9
 # The machine's uv if it is that one.
 UV := $(if $(filter $(UV_VERSION),$(word 2,$(shell uv --version 2>/dev/null))),$(shell command -v uv),.tools/bin/uv)
 
-.PHONY: help train test test-slow check lock bench clean
+.PHONY: help train test test-slow check docs lock bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ check: $(VENV)/.installed ## formatting, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed ## the documentation as a site, in build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: $(VENV)/.installed ## measure speed against Avalanche's own loop, in one run
 	$(BIN)/python scripts/bench.py
