@@ -1,4 +1,4 @@
-"""How mkdocs reads this repository: files outside docs/, notebooks, links that lead nowhere else, docstrings, formulas."""
+"""How mkdocs reads this repository: files outside docs/, notebooks, links, docstrings and formulas."""
 
 import json
 import re
