@@ -35,7 +35,7 @@ bench: $(VENV)/.installed ## measure speed against Avalanche's own loop, in one 
 	$(BIN)/python scripts/bench.py
 
 lock: $(UV) ## pin the newest versions that pyproject.toml admits, with hashes and without addresses
-	$(UV) pip compile pyproject.toml --group dev --generate-hashes --universal --python-version 3.11 --no-annotate --no-header --quiet -o requirements.lock --upgrade
+	$(UV) pip compile pyproject.toml --group dev --group docs --generate-hashes --universal --python-version 3.11 --no-annotate --no-header --quiet -o requirements.lock --upgrade
 	echo 'uv==$(UV_VERSION)' | $(UV) pip compile - --generate-hashes --universal --no-annotate --no-header --quiet -o uv.lock.txt
 
 clean: ## remove the environment, keep data and outputs
