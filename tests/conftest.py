@@ -9,6 +9,7 @@ import bz2
 import json
 import logging
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -146,6 +147,31 @@ def answer(
         return Answer(status, captured.out, captured.err, runs)
 
     return run
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
+    """Run scripts/NAME.py with arguments, in the repository and in this process: its own would import for seconds."""
+
+    def run(name: str, *arguments: object) -> Answer:
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setenv("GOMP_SPINCOUNT", "1000")  # which a command may set
+        main = runpy.run_path(str(ROOT / "scripts" / f"{name}.py"))["main"]
+        try:
+            status = main([*map(str, arguments)])
+        except SystemExit as stop:
+            status = stop.code
+        captured = capsys.readouterr()
+        return Answer(status, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw nothing; for tests of numbers, since the pictures of a small run take longer than its training."""
+    for name in ("write_matrix_figure", "write_curves_figure"):
+        monkeypatch.setattr(f"metaplast.report.report.{name}", lambda *_: None)
 
 
 @pytest.fixture

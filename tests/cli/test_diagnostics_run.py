@@ -12,6 +12,7 @@ from metaplast.cli.run import run
 FILES = ("diagnostics.csv", "accuracy_matrix_population.csv")
 
 
+@pytest.mark.usefixtures("without_pictures")
 @pytest.mark.parametrize("epoch", [2, 3])
 def test_a_run_that_was_cut_and_resumed_leaves_the_same_diagnostics(
     epoch: int,

@@ -19,6 +19,7 @@ from metaplast.training.checkpoint import read_checkpoint
 from metaplast.training.signals import handle_signals
 
 Compose = Callable[..., DictConfig]
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 SMALL = (
     *("scenario=pdigits", "scenario.n_tasks=2", "epochs_per_task=2", "logger=none", "trainer.threads=1"),
@@ -38,7 +39,16 @@ def small(composed: Compose, workplace: Path) -> Compose:
     return make
 
 
-def results(run_dir: Path) -> tuple[list[dict[str, Any]], dict[str, torch.Tensor]]:
+Results = tuple[list[dict[str, Any]], dict[str, torch.Tensor]]
+
+
+@pytest.fixture(scope="module")
+def uncut() -> dict[str, Results]:
+    """The results of uninterrupted runs, by their overrides."""
+    return {}
+
+
+def results(run_dir: Path) -> Results:
     """The rows without times, and every tensor of the last state."""
     rows = [{k: v for k, v in row.items() if "second" not in k} for row in read_metrics(run_dir / "metrics.csv")]
     return rows, read_checkpoint(run_dir / LAST_CHECKPOINT)["state_dict"]
@@ -64,11 +74,14 @@ def test_a_signal_is_answered_within_the_batch_and_the_resumed_run_ends_in_the_s
     small: Compose,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    uncut: dict[str, Results],
 ) -> None:
     for variable, value in SLURM.items():  # in which Lightning would write hpc_ckpt_1.ckpt and call scontrol
         monkeypatch.setenv(variable, value)
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    run(small(*overrides), whole)
+    cut = tmp_path / "cut"
+    if str(overrides) not in uncut:
+        run(small(*overrides), tmp_path / "whole")
+        uncut[str(overrides)] = results(tmp_path / "whole")
     original = getattr(Recorder, hook)
 
     def interrupting(self: Recorder, trainer: Any, *arguments: Any) -> None:
@@ -92,7 +105,7 @@ def test_a_signal_is_answered_within_the_batch_and_the_resumed_run_ends_in_the_s
         config = small(*overrides)
         config.resume = str(cut)
         run(config, cut)
-    (rows, state), (expected_rows, expected_state) = results(cut), results(whole)
+    (rows, state), (expected_rows, expected_state) = results(cut), uncut[str(overrides)]
     assert rows == expected_rows
     assert all(torch.equal(state[name], tensor) for name, tensor in expected_state.items())
     assert not list(cut.rglob("hpc_ckpt*"))

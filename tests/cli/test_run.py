@@ -44,6 +44,15 @@ FILES = {
 }
 
 
+NUMBERS = pytest.mark.usefixtures("without_pictures")
+
+
+@pytest.fixture(scope="module")
+def uncut() -> dict[tuple[str, ...], dict[str, Any]]:
+    """What uninterrupted runs measured, by their overrides: each is run once, however often it is compared with."""
+    return {}
+
+
 @pytest.fixture
 def small(composed: Compose, workplace: Path) -> Callable[..., DictConfig]:
     """Compose a run of seconds."""
@@ -82,6 +91,7 @@ def test_a_run_leaves_its_files_and_a_summary_that_says_what_it_was(small: Compo
     assert OmegaConf.load(tmp_path / "run" / "config.yaml").m == 1.3
 
 
+@NUMBERS
 @pytest.mark.usefixtures("threads_as_before")
 def test_threads_follow_the_load_unless_they_are_given(
     small: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -100,6 +110,7 @@ def test_threads_follow_the_load_unless_they_are_given(
     assert all(torch.equal(a["state"][name], b["state"][name]) for name in a["state"])
 
 
+@NUMBERS
 def test_every_row_of_metrics_holds_what_the_matrix_says_at_the_end_of_a_task(small: Compose, tmp_path: Path) -> None:
     summary = run(small(), tmp_path / "run")
     rows = files_of(tmp_path / "run")["rows"]
@@ -110,6 +121,7 @@ def test_every_row_of_metrics_holds_what_the_matrix_says_at_the_end_of_a_task(sm
     assert all(0 < float(row["flips/layer1"]) < 1 for row in rows[1:])
 
 
+@NUMBERS
 def test_the_first_row_of_metrics_is_the_baseline_and_the_checkpoint_and_the_columns_know_none_of_it(
     small: Compose, tmp_path: Path
 ) -> None:
@@ -147,6 +159,7 @@ def test_the_files_of_a_run_are_rebuilt_to_the_last_bit_from_its_configuration_a
     assert (run_dir / "summary.json").read_text("utf-8") == told
 
 
+@NUMBERS
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -159,9 +172,16 @@ def test_the_files_of_a_run_are_rebuilt_to_the_last_bit_from_its_configuration_a
 )
 @pytest.mark.parametrize("cut", [2, 3], ids=["at-a-task-end", "within-a-task"])
 def test_a_run_that_was_cut_and_resumed_ends_in_the_same_bits(
-    small: Compose, tmp_path: Path, before_epoch: BeforeEpoch, overrides: tuple[str, ...], cut: int
+    small: Compose,
+    tmp_path: Path,
+    before_epoch: BeforeEpoch,
+    uncut: dict[tuple[str, ...], dict[str, Any]],
+    overrides: tuple[str, ...],
+    cut: int,
 ) -> None:
-    run(small(*overrides), tmp_path / "whole")
+    if overrides not in uncut:
+        run(small(*overrides), tmp_path / "whole")
+        uncut[overrides] = files_of(tmp_path / "whole")
     with before_epoch(cut, RuntimeError("cut")), pytest.raises(RuntimeError, match="cut"):
         run(small(*overrides), tmp_path / "cut")
     assert json.loads((tmp_path / "cut" / "summary.json").read_text("utf-8"))["status"] == "failed"
@@ -169,13 +189,14 @@ def test_a_run_that_was_cut_and_resumed_ends_in_the_same_bits(
 
     torch.manual_seed(99)  # whatever the process did in between must not matter
     run(small(*overrides, f"resume={tmp_path / 'cut'}"), tmp_path / "cut")
-    whole, resumed = files_of(tmp_path / "whole"), files_of(tmp_path / "cut")
+    whole, resumed = uncut[overrides], files_of(tmp_path / "cut")
     assert whole["rows"] == resumed["rows"]
     assert whole["matrix"] == resumed["matrix"]
     assert whole["state"].keys() == resumed["state"].keys()
     assert all(torch.equal(whole["state"][name], resumed["state"][name]) for name in whole["state"])
 
 
+@NUMBERS
 def test_all_tasks_at_once_measure_the_last_row_alone(small: Compose, tmp_path: Path) -> None:
     summary = run(small("strategy=joint"), tmp_path / "run")
     assert summary["accuracy_matrix"][:-1] == [[None] * 3] * 2
@@ -184,6 +205,7 @@ def test_all_tasks_at_once_measure_the_last_row_alone(small: Compose, tmp_path: 
     assert (summary["task_boundary_used"], summary["task_label_used"]) == (False, False)
 
 
+@NUMBERS
 def test_without_norm_per_task_reset_and_population_no_label_and_no_boundary_is_used(
     small: Compose, tmp_path: Path
 ) -> None:
@@ -192,6 +214,7 @@ def test_without_norm_per_task_reset_and_population_no_label_and_no_boundary_is_
     assert (summary["norm"], summary["test_statistics"]) == ("layer", None)
 
 
+@NUMBERS
 def test_m_may_differ_by_layer(small: Compose, tmp_path: Path) -> None:
     assert run(small("m=[0.5,2.0]"), tmp_path / "run")["m"] == [0.5, 2.0]
 
@@ -202,6 +225,7 @@ def test_the_other_networks_run(small: Compose, tmp_path: Path, model: str) -> N
     assert run(config, tmp_path / "run")["model"] == model
 
 
+@NUMBERS
 def test_tests_may_be_rarer_than_epochs(small: Compose, tmp_path: Path) -> None:
     often, seldom = run(small(), tmp_path / "often"), run(small("eval_every_n_epochs=2"), tmp_path / "seldom")
     assert often["accuracy_matrix"] == seldom["accuracy_matrix"]
@@ -218,6 +242,7 @@ def test_a_failed_run_says_so_in_its_summary(small: Compose, tmp_path: Path) -> 
     assert summary["error"].startswith("UserError: ")
 
 
+@NUMBERS
 def test_a_run_that_diverges_fails_and_says_where(small: Compose, tmp_path: Path, before_epoch: BeforeEpoch) -> None:
     def spoil(learner: Any) -> None:
         learner.network.get_submodule("layer1").weight.data[0, 0] = math.nan
@@ -235,6 +260,7 @@ def test_a_gpu_that_is_not_there_is_refused(small: Compose, tmp_path: Path) -> N
         run(small("trainer=gpu"), tmp_path / "run")
 
 
+@NUMBERS
 def test_the_copy_in_wandb_holds_the_rows_of_metrics_and_what_the_run_came_to(small: Compose, tmp_path: Path) -> None:
     run(small("logger=wandb", "logger.mode=offline"), tmp_path / "run")
     wandb = [str(Path(sys.executable).with_name("wandb")), "leet", "inspect"]

@@ -63,7 +63,7 @@ def test_a_character_that_the_output_has_no_code_for_does_not_end_a_script(monke
 
 def test_a_script_whose_output_is_cut_says_nothing_more() -> None:
     """As by `| head -0`."""
-    command = [sys.executable, str(ROOT / "scripts" / "reproduce.py"), "--list"]
+    command = [sys.executable, str(ROOT / "src" / "train.py"), "--help"]
     buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=buffered) as process:
         assert process.stdout is not None

@@ -20,6 +20,7 @@ from metaplast.training.checkpoint import read_checkpoint
 Compose = Callable[..., DictConfig]
 STREAM = ("scenario=stream_digits", "scenario.n_parts=3", "epochs_per_task=2", "model.hidden=[16]")
 SPLIT = ("scenario=split_digits", "scenario.n_tasks=2", "epochs_per_task=2", "model.hidden=[16]", "batch_size=40")
+NUMBERS = pytest.mark.usefixtures("without_pictures")
 
 
 @pytest.fixture
@@ -51,6 +52,7 @@ def test_a_part_of_a_single_image_is_refused_before_training(small: Compose, tmp
         run(small(*STREAM, "scenario.n_parts=1000", "model.test_statistics=batch"), tmp_path / "run")
 
 
+@NUMBERS
 @pytest.mark.parametrize("statistics", ["batch", "population"])
 def test_a_stream_is_one_task_of_many_parts_and_told_nothing(small: Compose, tmp_path: Path, statistics: str) -> None:
     summary = run(small(*STREAM, f"model.test_statistics={statistics}"), tmp_path / "run")
@@ -78,11 +80,13 @@ def test_the_results_of_a_stream_are_rebuilt_from_its_metrics(small: Compose, tm
     assert matrix.read_bytes() == before
 
 
+@NUMBERS
 def test_a_stream_whose_optimizer_is_reset_at_each_part_is_told_where_one_ends(small: Compose, tmp_path: Path) -> None:
     summary = run(small(*STREAM, "strategy.reset_optimizer=true"), tmp_path / "run")
     assert (summary["task_boundary_used"], summary["task_label_used"]) == (True, False)
 
 
+@NUMBERS
 def test_all_parts_at_once_are_the_same_data_however_they_are_asked_for(small: Compose, tmp_path: Path) -> None:
     one_part = run(small(*STREAM, "scenario.n_parts=1"), tmp_path / "one")
     joint = run(small(*STREAM, "strategy=joint"), tmp_path / "joint")
@@ -91,6 +95,7 @@ def test_all_parts_at_once_are_the_same_data_however_they_are_asked_for(small: C
     assert (one_part["task_boundary_used"], one_part["task_label_used"]) == (False, False)
 
 
+@NUMBERS
 def test_an_augmented_stream_that_was_cut_and_resumed_ends_in_the_same_bits(
     small: Compose, tmp_path: Path, cifar: Path, before_epoch: Callable[..., AbstractContextManager[None]]
 ) -> None:
@@ -126,6 +131,7 @@ def test_a_picture_of_many_runs_takes_streams_too(small: Compose, tmp_path: Path
     assert "after part 0" in page.read_text(encoding="utf-8")
 
 
+@NUMBERS
 @pytest.mark.parametrize("strategy", ["finetune", "joint", "gem", "der"])
 def test_where_the_task_is_told_its_classes_alone_are_answers_and_the_summary_says_so(
     small: Compose, tmp_path: Path, strategy: str
@@ -140,6 +146,7 @@ def test_where_the_task_is_told_its_classes_alone_are_answers_and_the_summary_sa
     assert row["train_loss"] < 1.61 if strategy == "finetune" else row["train_loss"] > 0  # log 5: of five classes
 
 
+@NUMBERS
 def test_without_the_task_all_classes_may_be_answered_and_unseen_ones_never_are(small: Compose, tmp_path: Path) -> None:
     summary = run(small(*SPLIT, "model.norm_per_task=false", "strategy=finetune"), tmp_path / "run")
     assert not summary["task_label_used"]

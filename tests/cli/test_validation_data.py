@@ -14,6 +14,7 @@ from metaplast.runs.tables import read_metrics
 from metaplast.scenarios import permuted
 
 Compose = Callable[..., DictConfig]
+pytestmark = pytest.mark.usefixtures("without_pictures")
 SMALL = (
     "scenario=pdigits", "scenario.n_tasks=3", "epochs_per_task=1", "logger=none", "model.hidden=[16]",
     "trainer.threads=1", "trainer.progress=none", "trainer.checkpoint_every=0",

@@ -152,8 +152,8 @@ def assert_every_row_arrived_once(stub: Any, run: Run) -> None:
     assert sum(name.endswith(".png") for name in stub.files) == 2
 
 
-def test_a_whole_recording_is_uploaded_as_it_is_and_only_once(recorded: Callable[[], Run], stub: Any) -> None:
-    run = recorded()
+def test_a_whole_recording_is_uploaded_as_it_is_and_only_once(recorded: Callable[..., Run], stub: Any) -> None:
+    run = recorded(copied=False)
     before = recording_of(run).read_bytes()
     assert (skip_reason(run), upload(run), skip_reason(run)) == (None, "uploaded", "uploaded before")
     assert recording_of(run).read_bytes() == before
@@ -183,8 +183,8 @@ def test_what_a_cut_recording_lacks_is_filled_in_and_nothing_else_changes(
 
 
 @pytest.mark.slow
-def test_a_server_that_refuses_leaves_the_run_to_be_uploaded_later(recorded: Callable[[], Run], stub: Any) -> None:
-    run = recorded()
+def test_a_server_that_refuses_leaves_the_run_to_be_uploaded_later(recorded: Callable[..., Run], stub: Any) -> None:
+    run = recorded(copied=False)
     stub.broken = True
     with pytest.raises(UserError, match="Fatal error while uploading") as caught:
         upload(run)

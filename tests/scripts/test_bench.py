@@ -3,25 +3,27 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_bench_that_there_is_not_is_refused_with_those_there_are() -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), "stepp"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: BENCH=stepp: expected one of step, epoch, side-by-side, sweep, fisher\n"
+def test_a_bench_that_there_is_not_is_refused_with_those_there_are(script: Callable[..., Any]) -> None:
+    done = script("bench", "stepp")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == "error: BENCH=stepp: expected one of step, epoch, side-by-side, sweep, fisher\n"
 
 
-def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
-    command = [sys.executable, str(ROOT / "scripts" / "bench.py"), "step", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"error: --out {tmp_path} cannot be written: Is a directory\n"
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    script: Callable[..., Any], tmp_path: Path
+) -> None:
+    done = script("bench", "step", "--out", tmp_path)
+    assert (done.status, done.out) == (2, "")
+    assert done.err == f"error: --out {tmp_path} cannot be written: Is a directory\n"
 
 
 def bench(name: str, out: Path) -> dict[str, float]:

@@ -1,8 +1,8 @@
-"""The command that makes features, run as a user runs it, on a few generated images and an untrained network."""
+"""The command that makes features, run in this process on a few generated images and an untrained network."""
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,14 +11,7 @@ from torchvision.models import resnet18
 from metaplast.data import load_cifar10, read_features
 from metaplast.data.features import pretrained_resnet18, resnet_features
 
-ROOT = Path(__file__).parents[2]
-
-
-def command(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    script = str(ROOT / "scripts" / "make_features.py")
-    return subprocess.run(
-        [sys.executable, script, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+Script = Callable[..., Any]
 
 
 @pytest.fixture
@@ -32,13 +25,15 @@ def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_it_writes_every_pass_over_the_training_images_and_one_over_the_test_images(data_dir: Path) -> None:
+def test_it_writes_every_pass_over_the_training_images_and_one_over_the_test_images(
+    script: Script, data_dir: Path
+) -> None:
     weights = data_dir / "weights.pth"
     torch.save(resnet18(weights=None).state_dict(), weights)
-    done = command("cifar10", "--data-dir", data_dir, "--weights", weights, "--passes", 2, "--seed", 4)
-    assert done.returncode == 0, done.stderr
+    done = script("make_features", "cifar10", "--data-dir", data_dir, "--weights", weights, "--passes", 2, "--seed", 4)
+    assert done.status == 0, done.err
     file = data_dir / "cifar10_features.npz"
-    assert done.stdout.endswith(f"Written: {file}\n")
+    assert done.out.endswith(f"Written: {file}\n")
     features, labels = read_features(file, train=True, n_classes=10)
     assert features.shape == (10, 512)
     assert torch.equal(labels, load_cifar10(data_dir, train=True)[1].repeat(2))
@@ -65,8 +60,8 @@ def test_it_writes_every_pass_over_the_training_images_and_one_over_the_test_ima
         (["mnist"], "error: argument dataset: invalid choice: 'mnist'"),
     ],
 )
-def test_wrong_arguments_are_rejected_in_one_line(arguments: list[str], says: str) -> None:
-    done = command(*arguments)
-    assert done.returncode == 2
-    assert done.stderr.startswith(says)
-    assert done.stderr.count("\n") == 1
+def test_wrong_arguments_are_rejected_in_one_line(script: Script, arguments: list[str], says: str) -> None:
+    done = script("make_features", *arguments)
+    assert done.status == 2
+    assert done.err.startswith(says)
+    assert done.err.count("\n") == 1

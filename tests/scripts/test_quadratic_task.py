@@ -1,25 +1,21 @@
-"""The command of the quadratic task, run as a user runs it."""
+"""The command of the quadratic task, run as a user runs it but in this process."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+Script = Callable[..., Any]
 
 
-def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    script = str(ROOT / "scripts" / "quadratic_task.py")
-    return subprocess.run([sys.executable, script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-
-def test_it_writes_figures_and_numbers_and_prints_a_verdict(tmp_path: Path) -> None:
+def test_it_writes_figures_and_numbers_and_prints_a_verdict(script: Script, tmp_path: Path) -> None:
     out = tmp_path / "new" / "folder"
-    done = command("--dimension", "100", "--steps", "400", "--seeds", "2", "--seed", "4", "--out", str(out))
-    assert done.returncode == 0, done.stderr
-    assert "Passed for 2 of 2 seeds." in done.stdout
+    sizes = ["--dimension", "100", "--steps", "400", "--seeds", "2", "--seed", "4"]
+    done = script("quadratic_task", *sizes, "--out", out)
+    assert done.status == 0, done.err
+    assert "Passed for 2 of 2 seeds." in done.out
     assert sorted(path.name for path in out.iterdir()) == [
         "plane.png",
         "quadratic.json",
@@ -33,9 +29,9 @@ def test_it_writes_figures_and_numbers_and_prints_a_verdict(tmp_path: Path) -> N
     assert sum(numbers["bins"]["count"]) == 100
 
 
-def test_what_is_undefined_is_null(tmp_path: Path) -> None:
-    done = command("--dimension", "2", "--steps", "2", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
+def test_what_is_undefined_is_null(script: Script, tmp_path: Path) -> None:
+    done = script("quadratic_task", "--dimension", "2", "--steps", "2", "--out", str(tmp_path))
+    assert done.status == 0, done.err
     bins = json.loads((tmp_path / "quadratic.json").read_text())["bins"]
     assert None in bins["mean"]  # two weights leave 13 bins empty
 
@@ -52,12 +48,12 @@ def test_what_is_undefined_is_null(tmp_path: Path) -> None:
         (["--sede", "3"], "unrecognized arguments: --sede 3"),
     ],
 )
-def test_a_bad_argument_is_answered_in_one_line(arguments: list[str], message: str) -> None:
-    done = command(*arguments)
-    assert (done.returncode, done.stderr) == (2, f"error: {message}\n")
+def test_a_bad_argument_is_answered_in_one_line(script: Script, arguments: list[str], message: str) -> None:
+    done = script("quadratic_task", *arguments)
+    assert (done.status, done.err) == (2, f"error: {message}\n")
 
 
-def test_help_names_every_option() -> None:
-    done = command("--help")
-    assert done.returncode == 0
-    assert all(f"--{option} " in done.stdout for option in ["dimension", "steps", "lr", "seed", "seeds", "out"])
+def test_help_names_every_option(script: Script) -> None:
+    done = script("quadratic_task", "--help")
+    assert done.status == 0
+    assert all(f"--{option} " in done.out for option in ["dimension", "steps", "lr", "seed", "seeds", "out"])

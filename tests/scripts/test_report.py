@@ -1,10 +1,12 @@
-"""The command that reports on runs, as a user runs it."""
+"""The command that reports on runs, as a user runs it but in this process."""
 
 import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,28 +14,24 @@ import pytest
 from metaplast.runs.tables import accuracies, read_matrix_csv, read_metrics
 
 ROOT = Path(__file__).parents[2]
+Script = Callable[..., Any]
 
 
-def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    script = str(ROOT / "scripts" / "report.py")
-    return subprocess.run([sys.executable, script, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-
-def test_it_prints_the_table_and_where_the_page_is(tmp_path: Path) -> None:
+def test_it_prints_the_table_and_where_the_page_is(script: Script, tmp_path: Path) -> None:
     for seed, accuracy in enumerate([0.7, 0.8]):
         (tmp_path / str(seed)).mkdir()
         summary = {"status": "completed", "seed": seed, "average_accuracy": accuracy, "accuracy_matrix": [[accuracy]]}
         (tmp_path / str(seed) / "summary.json").write_text(json.dumps(summary))
         (tmp_path / str(seed) / "config.yaml").write_text(f"m: 1.5\nseed: {seed}\nstrategy: {{name: meta}}\n")
-    done = command(str(tmp_path), "--out", str(tmp_path / "new" / "report"))
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
+    done = script("report", str(tmp_path), "--out", str(tmp_path / "new" / "report"))
+    assert (done.status, done.err) == (0, "")
+    lines = done.out.splitlines()
     assert lines[1].split() == ["meta", "1.5", "2", "75.0", "±", "7.1", "–", "–", "–", "–"]
     assert lines[-1] == f"page: {tmp_path}/new/report/sweep.html"
     assert (tmp_path / "new" / "report" / "sweep.html").is_file()
 
 
-def test_a_run_killed_by_sigkill_gets_the_pictures_of_what_it_measured(tmp_path: Path) -> None:
+def test_a_run_killed_by_sigkill_gets_the_pictures_of_what_it_measured(script: Script, tmp_path: Path) -> None:
     settings = ["scenario=pdigits", "epochs_per_task=1000", "model.hidden=[8]", "logger=none", "trainer.threads=1"]
     run_dir = tmp_path / "run"
     arguments = [*settings, "trainer.progress=none", f"hydra.run.dir={run_dir}"]
@@ -48,8 +46,8 @@ def test_a_run_killed_by_sigkill_gets_the_pictures_of_what_it_measured(tmp_path:
             process.kill()
     told = (run_dir / "summary.json").read_text("utf-8")
     assert json.loads(told)["status"] == "running"
-    done = command(str(run_dir))
-    assert (done.returncode, done.stderr) == (0, "")
+    done = script("report", str(run_dir))
+    assert (done.status, done.err) == (0, "")
     assert all((run_dir / f"{name}.png").is_file() for name in ("accuracy_matrix", "accuracy_curves"))
     last = read_metrics(run_dir / "metrics.csv")[-1]
     R = read_matrix_csv(run_dir / "accuracy_matrix.csv")
@@ -67,13 +65,13 @@ def test_a_run_killed_by_sigkill_gets_the_pictures_of_what_it_measured(tmp_path:
         (["conf", "--oot", "x"], "unrecognized arguments: --oot x"),
     ],
 )
-def test_a_bad_argument_is_answered_in_one_line(arguments: list[str], message: str) -> None:
-    done = command(*arguments)
-    assert (done.returncode, done.stderr) == (2, f"error: {message}\n")
+def test_a_bad_argument_is_answered_in_one_line(script: Script, arguments: list[str], message: str) -> None:
+    done = script("report", *arguments)
+    assert (done.status, done.err) == (2, f"error: {message}\n")
 
 
-def test_help_names_every_argument_and_comes_without_the_heavy_imports() -> None:
-    script = "import sys, runpy; runpy.run_path('scripts/report.py'); print({'torch', 'matplotlib'} & set(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+def test_help_names_every_argument_and_comes_without_the_heavy_imports(script: Script) -> None:
+    code = "import sys, runpy; runpy.run_path('scripts/report.py'); print({'torch', 'matplotlib'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert loaded.stdout == "set()\n"
-    assert all(word in command("--help").stdout for word in ["DIR", "--out"])
+    assert all(word in script("report", "--help").out for word in ["DIR", "--out"])

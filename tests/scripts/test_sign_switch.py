@@ -1,11 +1,13 @@
-"""The command that switches signs, run as a user runs it."""
+"""The command that switches signs, run as a user runs it but in this process."""
 
 import csv
 import json
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +15,8 @@ from metaplast.nn import bnn
 from metaplast.training.checkpoint import write_checkpoint
 
 ROOT = Path(__file__).parents[2]
+Script = Callable[..., Any]
 SCRIPT = ROOT / "scripts" / "sign_switch.py"
-
-
-def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
 
 
 def lay_run(run_dir: Path) -> Path:
@@ -63,13 +60,13 @@ def test_it_reads_a_run_and_leaves_figure_table_and_numbers_beside_it(
 
 
 @pytest.mark.slow
-def test_the_experiment_is_a_run_that_it_reads(tmp_path: Path) -> None:
+def test_the_experiment_is_a_run_that_it_reads(script: Script, tmp_path: Path) -> None:
     run_dir = tmp_path / "run"
     settings = ["experiment=sign_switch", "scenario=pdigits", "epochs_per_task=2", "model.hidden=[32]", "logger=none"]
     train = [sys.executable, "src/train.py", *settings, "trainer.threads=1", f"hydra.run.dir={run_dir}"]
     subprocess.run(train, cwd=ROOT, check=True, capture_output=True, timeout=300)
-    done = command(str(run_dir), "--switched", "50", "20", "--draws", "3", "--images", "200")
-    assert done.returncode == 0, done.stderr
+    done = script("sign_switch", str(run_dir), "--switched", "50", "20", "--draws", "3", "--images", "200")
+    assert done.status == 0, done.err
     assert (run_dir / "sign_switch.png").is_file()
 
 
@@ -85,17 +82,17 @@ def test_the_experiment_is_a_run_that_it_reads(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_argument_is_answered_in_one_line(arguments: list[str], message: str) -> None:
-    done = command(*arguments)
-    assert (done.returncode, done.stderr) == (2, f"error: {message}\n")
+def test_a_bad_argument_is_answered_in_one_line(script: Script, arguments: list[str], message: str) -> None:
+    done = script("sign_switch", *arguments)
+    assert (done.status, done.err) == (2, f"error: {message}\n")
 
 
-def test_help_names_every_option_and_comes_without_the_heavy_imports() -> None:
-    script = "import sys, runpy; runpy.run_path('scripts/sign_switch.py'); print({'torch', 'hydra'} & {*sys.modules})"
-    loaded = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+def test_help_names_every_option_and_comes_without_the_heavy_imports(script: Script) -> None:
+    code = "import sys, runpy; runpy.run_path('scripts/sign_switch.py'); print({'torch', 'hydra'} & {*sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert loaded.stdout == "set()\n"
     options = ["bins", "draws", "switched", "images", "statistics", "seed", "threads", "data-dir", "out"]
-    assert all(f"--{option} " in command("--help").stdout for option in options)
+    assert all(f"--{option} " in script("sign_switch", "--help").out for option in options)
 
 
 def test_a_run_directory_brings_no_code_but_what_is_trusted_by_name(

@@ -188,7 +188,7 @@ def _typed(config: DictConfig, key: str) -> Any:
     """Return a value as it was written, its interpolations unresolved."""
     section, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, section) if section else config
-    return OmegaConf.to_container(node, resolve=False)[leaf]  # type: ignore[index, call-overload]
+    return OmegaConf.to_container(OmegaConf.masked_copy(node, leaf), resolve=False)[leaf]  # type: ignore[index, call-overload]
 
 
 def _value(config: DictConfig, key: str) -> Any:
