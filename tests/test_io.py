@@ -1,22 +1,28 @@
 """A file is the old one or the new one, whole, whatever happens in between."""
 
 import os
+import socket
 import stat
 import threading
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metaplast.errors import UserError
+from metaplast.errors import UserError, WriteError
 from metaplast.io import (
     RefusedFileError,
     acquire_lock,
+    append,
     atomic_path,
     check_target,
     create_exclusively,
+    lock_holder,
     read_regular,
+    remove_strays,
+    write_status,
     write_text,
 )
 
@@ -79,7 +85,7 @@ def test_after_an_error_all_is_as_before(tmp_path: Path, error: BaseException, o
 def test_a_writer_that_writes_nothing_is_an_error_and_the_old_file_stands(tmp_path: Path) -> None:
     target = tmp_path / "note.txt"
     target.write_text("old")
-    with pytest.raises(FileNotFoundError), atomic_path(target):
+    with pytest.raises(WriteError, match=r"note\.txt cannot be written: No such file"), atomic_path(target):
         pass
     assert target.read_text() == "old"
 
@@ -144,9 +150,51 @@ def test_a_lock_is_exclusive_until_it_is_released(tmp_path: Path) -> None:
     assert lock is not None
     assert acquire_lock(tmp_path / ".lock") is None
     lock.release()
+    assert lock_holder(tmp_path / ".lock") == f"process {os.getpid()} on {socket.gethostname()}"
     again = acquire_lock(tmp_path / ".lock", timeout=1)
     assert again is not None
     again.release()
+    for text in ("", "\x1b[31m on fire\n", "process 1 on a\nb\n"):
+        (tmp_path / ".lock").write_text(text)
+        assert lock_holder(tmp_path / ".lock") == "another process"
+
+
+def full(handle: int) -> None:
+    raise OSError(ENOSPC, "No space left on device")
+
+
+def test_a_line_that_does_not_fit_is_not_written_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(tmp_path / "log", b"1\n")
+    with monkeypatch.context() as patch, pytest.raises(WriteError, match=r"log cannot be .*; 2 bytes are needed$"):
+        patch.setattr(os, "fsync", full)
+        append(tmp_path / "log", b"2\n")
+    append(tmp_path / "log", b"3\n")
+    assert (tmp_path / "log").read_text() == "1\n3\n"
+
+
+def test_how_something_ended_is_written_over_how_it_stood_where_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, flush = tmp_path / "status", os.fsync
+    write_status(status, "running\n", room=20)
+
+    def full_but_in_place(handle: int) -> None:
+        (flush if Path(f"/proc/self/fd/{handle}").readlink() == status else full)(handle)
+
+    monkeypatch.setattr(os, "fsync", full_but_in_place)
+    write_status(status, "failed: disk full\n")
+    assert status.read_text().rstrip(" ") == "failed: disk full\n"
+    with pytest.raises(WriteError):
+        write_status(status, 40 * "x")
+    assert names(tmp_path) == ["status"]
+
+
+def test_temporary_files_of_a_killed_process_are_removed_and_no_others(tmp_path: Path) -> None:
+    mine = [".hidden", ".lock", ".notes-0123456789abcdef0.txt", "a-0123456789abcdef.npz"]
+    for name in (*mine, ".a-0123456789abcdef.npz", ".last.previous-0123456789abcdef.ckpt", ".last.ckpt.partial"):
+        (tmp_path / name).touch()
+    remove_strays(tmp_path)
+    assert names(tmp_path) == sorted(mine)
 
 
 def test_a_lock_that_cannot_be_made_is_an_error_and_no_fallback(tmp_path: Path) -> None:

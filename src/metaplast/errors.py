@@ -1,5 +1,11 @@
 """The errors that a user sees as one line, and the exit statuses of the command."""
 
+from errno import EDQUOT, EFBIG, EIO, ENOSPC, EROFS
+from pathlib import Path
+
+DISK_FULL = frozenset({ENOSPC, EDQUOT, EIO, EFBIG, EROFS})
+"""What the system answers where a disk takes no more: full, over quota, broken, file too large, read-only."""
+
 
 class UserError(Exception):
     """Invalid user input or a missing resource; the message has the form `KEY=VALUE: expected X, got Y`."""
@@ -7,6 +13,22 @@ class UserError(Exception):
 
 class TrainingError(UserError):
     """A UserError after the first training step: the files of the run are kept, and the run can be resumed."""
+
+
+class WriteError(TrainingError, OSError):
+    """A file that could not be written, as on a full disk: its path, the reason, and the bytes that it needs.
+
+    It is an OSError as well, for callers that say in their own words what cannot be written.
+    """
+
+    def __init__(self, path: Path, reason: OSError, needed: int | None = None) -> None:
+        self.errno, self.strerror = reason.errno, reason.strerror
+        size = f"; {needed:,} bytes are needed" if needed and reason.errno in DISK_FULL else ""
+        self._line = f"{path} cannot be written: {reason.strerror or reason}{size}"
+        super().__init__(self._line)
+
+    def __str__(self) -> str:
+        return self._line
 
 
 class JobError(Exception):

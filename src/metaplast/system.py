@@ -231,8 +231,8 @@ def _remove_home(folder: str, pid: int) -> None:
 
 
 def flush_stdout() -> None:
-    """Flush standard output, and ignore a closed pipe, of which Python would complain at exit."""
+    """Flush standard output, and ignore a closed pipe or a full disk, of which Python would complain at exit."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

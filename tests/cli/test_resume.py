@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -135,7 +136,8 @@ sys.exit(command(lambda config, run_dir: (print(flush=True), time.sleep(60)), Pa
     first.stdout.readline()
     answered = answer("resume=stopped")
     assert (answered.status, answered.runs) == (1, [])
-    assert answered.err == f"{stopped}: another process is running there; wait for it, or end it first\n"
+    holder = f"process {first.pid} on {socket.gethostname()}"
+    assert answered.err == f"{stopped}: {holder} is running there; wait for it, or end it first\n"
     first.send_signal(signal.SIGKILL)  # a killed process leaves no lock behind
     first.wait()
     assert len(answer("resume=stopped").runs) == 1

@@ -1,11 +1,15 @@
 """Sweeps with their own launcher: jobs that die, a command that is killed, and what `resume=true` makes of it."""
 
 import csv
+import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,10 @@ import pytest
 from filelock import FileLock, Timeout
 
 from metaplast.errors import UserError
+from metaplast.runs.directory import lock_run_dir
 from metaplast.runs.journal import Journal
 from metaplast.runs.paths import SWEEP_LOCK
+from metaplast.sweep import job as job_module
 from metaplast.sweep.session import SWEEPS, find_sweep
 
 Start = Callable[..., subprocess.Popen[str]]
@@ -174,4 +180,38 @@ def test_a_sweep_is_not_run_twice_at_once(answer: Answers, workplace: Path) -> N
     with FileLock(workplace / "sweep" / SWEEP_LOCK):
         answered = answer(*arguments, "resume=true")
     assert (answered.status, answered.runs) == (2, [])
-    assert answered.err.endswith("sweep: another command is running this sweep; wait for it, or end it first\n")
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    assert answered.err.endswith(f"sweep: {holder} is running this sweep; wait for it, or end it first\n")
+
+
+def test_a_job_that_another_process_completes_while_its_directory_is_waited_for_is_completed(
+    answer: Answers, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("-m", "hydra/launcher=basic", "scenario=pdigits", "seed=5", "hydra.sweep.dir=sweep")
+
+    def fail(config: Any, run_dir: Path) -> None:
+        raise UserError("cut")
+
+    @contextmanager
+    def waiting(run_dir: Path, timeout: float) -> Iterator[None]:
+        with lock_run_dir(run_dir, timeout):
+            (run_dir / "summary.json").write_text(json.dumps({"status": "completed"}), encoding="utf-8")
+            yield
+
+    assert answer(*arguments, task=fail).status == 1
+    monkeypatch.setattr(job_module, "lock_run_dir", waiting)
+    answered = answer(*arguments, "resume=true")
+    assert (answered.status, answered.runs) == (0, [])
+    assert attempts(workplace / "sweep") == [("completed", 1)]
+
+
+def test_a_sweeps_lock_that_is_a_link_is_not_followed(answer: Answers, workplace: Path) -> None:
+    arguments = ("-m", "hydra/launcher=basic", "scenario=pdigits", "seed=5", "hydra.sweep.dir=sweep")
+    answer(*arguments)
+    (workplace / "mine").write_text("mine", encoding="utf-8")
+    (workplace / "sweep" / SWEEP_LOCK).unlink()
+    (workplace / "sweep" / SWEEP_LOCK).symlink_to(workplace / "mine")
+    answered = answer(*arguments, "resume=true")
+    assert (answered.status, answered.err.count("\n")) == (2, 1)
+    assert "sweep: cannot be locked: .sweep.lock is a symbolic link out of" in answered.err
+    assert (workplace / "mine").read_text("utf-8") == "mine"

@@ -58,7 +58,7 @@ def command(task: Task, conf: Path) -> int:
             hydra.main(version_base="1.3", config_path=str(conf), config_name="train")(_hydra_task(task))()
     except HydraAbort as abort:
         error, status = abort.__cause__ or abort, abort.status
-    except JobError as failed:
+    except (JobError, TrainingError) as failed:
         error, status = UserError(str(failed)), FAILED
     except BrokenPipeError:
         raise
@@ -97,7 +97,7 @@ def _hydra_task(task: Task) -> Callable[["DictConfig"], Any]:
 
         from metaplast.runs.directory import has_checkpoint, lock_run_dir, remove_run_dir
         from metaplast.sweep.job import check_again, run_in_sweep
-        from metaplast.training.signals import handle_signals
+        from metaplast.training.signals import handle_signals, how_to_resume
 
         hydra_config = HydraConfig.get()
         if hydra_config.mode == RunMode.MULTIRUN:
@@ -112,6 +112,8 @@ def _hydra_task(task: Task) -> Callable[["DictConfig"], Any]:
             refused = config.resume is None and not isinstance(error, TrainingError) and not has_checkpoint(run_dir)
             if refused:
                 remove_run_dir(run_dir)
+            elif isinstance(error, TrainingError):
+                error = TrainingError(f"{error}. {how_to_resume(run_dir)}")
             raise HydraAbort(REFUSED if refused else FAILED) from error
         except Exception as error:
             raise HydraAbort(FAILED) from error

@@ -1,5 +1,6 @@
 """One run, from a checked configuration to the files of its directory: build, fit, report."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.config.instantiate import build, partial
 from metaplast.config.overrides import TYPED_NOW, override_key
-from metaplast.errors import TrainingError, UserError
-from metaplast.io import write_text
+from metaplast.errors import TrainingError, UserError, WriteError
+from metaplast.io import disk_errors, remove_strays, write_text
 from metaplast.loggers.base import NullLogger, replay
 from metaplast.loggers.csv import MetricsFile
 from metaplast.loggers.wandb import create_logger
@@ -57,28 +58,32 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     """
     if config.resume is None:
         check_not_finished(run_dir)
-        write_text(run_dir / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+    remove_strays(run_dir)
     summary = {**description(config), "status": RunStatus.RUNNING, "run_dir": str(run_dir)}
     before = read_summary(run_dir) if config.resume is not None else {}
     summary |= {"overrides": _overrides(before), "versions": versions()}
     naming = before.get("wandb")
     summary["wandb"] = naming if is_labels(naming) else job_naming(summary)  # a resumed run is called what it was
-    write_summary(run_dir, summary)
     recording = NullLogger()
     try:
-        recording = create_logger(plain(config.logger), run_dir, plain(config), **summary["wandb"])
-        if recording.view_command:
-            print(f"watch it: {recording.view_command}", flush=True)
-        summary |= _train(config, run_dir, summary, recording)
+        with disk_errors(run_dir):
+            write_summary(run_dir, summary)  # first, since it has room to say that the disk is full
+            if config.resume is None:
+                write_text(run_dir / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+            recording = create_logger(plain(config.logger), run_dir, plain(config), **summary["wandb"])
+            if recording.view_command:
+                print(f"watch it: {recording.view_command}", flush=True)
+            summary |= _train(config, run_dir, summary, recording)
+            write_summary(run_dir, summary)
     except BaseException as error:
         status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.INTERRUPTED
         by = stopped_by(error)
         summary |= {"status": status, "error": f"stopped by {by}" if by else f"{type(error).__name__}: {error}"}
-        write_summary(run_dir, summary)
+        with suppress(WriteError):  # what went wrong first is raised again
+            write_summary(run_dir, summary)
         recording.summary(summary)
         recording.finish(exit_code=1)
         raise
-    write_summary(run_dir, summary)
     recording.summary(summary)
     if config.logger.get("model_artifact"):
         recording.model({key: summary[key] for key in (*SUMMARY_METRICS, "strategy", "scenario", "m", "seed")})
@@ -134,18 +139,27 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     if config.get("diagnostics"):
         callbacks += [Diagnostics(run_dir), OtherStatistics(run_dir)]
     trainer = make_trainer(config, run_dir, schedule, [*callbacks, pruning], recording.logger)
+
+    def write_results() -> dict[str, Any]:
+        """Write the files of what is measured so far, and return what they add to the summary."""
+        threads = {"fewest_threads": throttle.fewest}
+        results = {**summary, "n_tasks": scenario.n_tasks, **threads, **_results(learner, recorder)}
+        epochs_per_task = None if schedule.joint else schedule.epochs_per_task
+        write_result_files(run_dir, learner.matrix.compute(), recorder.rows, epochs_per_task, results)
+        return results
+
     try:
         with resuming(trainer, checkpoint):
             trainer.fit(learner, datamodule=data, ckpt_path=checkpoint)
-    except UserError as error:
-        raise TrainingError(str(error)) if trainer.global_step else error from error.__cause__
-    finally:
-        if recorder.rows:  # also of a run that ends early
-            threads = {"fewest_threads": throttle.fewest}
-            summary = {**summary, "n_tasks": scenario.n_tasks, **threads, **_results(learner, recorder)}
-            epochs_per_task = None if schedule.joint else schedule.epochs_per_task
-            write_result_files(run_dir, learner.matrix.compute(), recorder.rows, epochs_per_task, summary)
-    return {**summary, "status": RunStatus.PRUNED if pruning.pruned else RunStatus.COMPLETED}
+    except BaseException as error:
+        with suppress(WriteError):
+            if recorder.rows:
+                write_results()
+        if isinstance(error, UserError) and not isinstance(error, TrainingError) and trainer.global_step:
+            raise TrainingError(str(error)) from error.__cause__
+        raise
+    status = RunStatus.PRUNED if pruning.pruned else RunStatus.COMPLETED
+    return {**(write_results() if recorder.rows else summary), "status": status}
 
 
 def _epochs_done(checkpoint: Path | None) -> int | None:

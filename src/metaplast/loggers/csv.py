@@ -4,13 +4,12 @@ The first row's names and their order are the header. Numbers are written so tha
 """
 
 import csv
-import os
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from metaplast.errors import UserError
-from metaplast.io import write_text
+from metaplast.io import append, write_text
 from metaplast.runs.tables import read_rows
 
 if TYPE_CHECKING:  # whoever only reads a file need not wait for torch
@@ -41,7 +40,7 @@ class MetricsFile:
 
         Raises:
             ValueError: if its names are not those of the rows before, in whatever order.
-            UserError: if it cannot be written.
+            WriteError: if it cannot be written.
         """
         if not self._columns:
             self._append(list(row))
@@ -55,15 +54,9 @@ class MetricsFile:
         """Nothing: the accuracies after a task are in the row of its last epoch."""
 
     def _append(self, fields: Sequence[str]) -> None:
-        # Opened for each row: nothing stays open in a run that ends in an error.
-        try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(self.path, flags, 0o666), "a", encoding="utf-8", newline="") as file:  # noqa: PTH123
-                csv.writer(file, lineterminator="\n").writerow(fields)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise UserError(f"metrics: {self.path} cannot be written: {error}") from error
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(fields)
+        append(self.path, text.getvalue().encode())
 
     def _keep_rows_until(self, epoch: int | None) -> None:
         kept = [] if epoch is None else [row for row in read_rows(self.path) if row["epoch"] <= epoch]

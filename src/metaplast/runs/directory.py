@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from metaplast.errors import UserError
-from metaplast.io import acquire_lock, refuse_links
+from metaplast.io import acquire_lock, lock_holder, refuse_links
 from metaplast.runs.paths import ANY_LAST_CHECKPOINT, CONFIG, LOCK
 from metaplast.runs.status import RunStatus
 from metaplast.runs.summary import read_summary
@@ -123,12 +123,11 @@ def lock_run_dir(run_dir: Path, timeout: float = 0) -> Iterator[None]:
         UserError: if another process still holds it after `timeout` seconds, or it cannot be locked.
     """
     try:
-        refuse_links(run_dir, [run_dir / LOCK])
         lock = acquire_lock(run_dir / LOCK, timeout)
     except OSError as error:
         raise UserError(f"{run_dir}: cannot be locked: {error}") from error
     if lock is None:
-        raise UserError(f"{run_dir}: another process is running there; wait for it, or end it first")
+        raise UserError(f"{run_dir}: {lock_holder(run_dir / LOCK)} is running there; wait for it, or end it first")
     try:
         yield
     finally:

@@ -13,11 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from metaplast.io import read_regular, write_text
+from metaplast.io import read_regular, write_status, write_text
 from metaplast.runs.paths import JOBS, SWEEP
 from metaplast.runs.status import RunStatus
 
 ENTRY_BYTES = 1 << 20
+ERROR_BYTES = 1024
+"""What the line about an error mostly takes."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,9 @@ class Journal:
         return _read(self.sweep_dir / SWEEP) or {}
 
     def write(self, job: Job) -> None:
-        """Replace the entry of `job`."""
-        write_text(self._file(job.number), json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n")
+        """Replace the entry of `job`; that of a running one has room to say how it ends on a full disk."""
+        text = json.dumps(asdict(job), indent=2, ensure_ascii=False) + "\n"
+        write_status(self._file(job.number), text, ERROR_BYTES if job.status is RunStatus.RUNNING else 0)
 
     def job(self, number: int) -> Job | None:
         """The entry of a job; None where there is none."""

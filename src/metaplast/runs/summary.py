@@ -15,15 +15,18 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.errors import UserError
-from metaplast.io import read_regular, write_text
+from metaplast.io import read_regular, write_status
 from metaplast.runs.old_keys import translate_old_keys
 from metaplast.runs.paths import SUMMARY
+from metaplast.runs.status import RunStatus
 
 FORMAT = 2
 """The version of the files that this code writes."""
 PACKAGES = ("metaplast", "torch", "pytorch-lightning", "avalanche-lib", "hydra-core", "torchmetrics", "wandb", "numpy")
 """Packages that can change a result; their versions are kept with it."""
 
+ERROR_BYTES = 4096
+"""More than what a run that fails adds to its summary."""
 SUMMARY_BYTES = 8 << 20
 """The largest summary.json that is read; one of 1,000 tasks is larger by no more than its matrix, 20 bytes a number."""
 
@@ -69,9 +72,10 @@ def versions() -> dict[str, str | None]:
 
 
 def write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
-    """Write summary.json, atomically, with the number of its format."""
+    """Write summary.json with the number of its format; while a run is going on, with room to say that it failed."""
     content = {"format": FORMAT, **summary}
-    write_text(run_dir / SUMMARY, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    room = ERROR_BYTES if summary["status"] == RunStatus.RUNNING else 0
+    write_status(run_dir / SUMMARY, json.dumps(content, indent=2, ensure_ascii=False) + "\n", room)
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:

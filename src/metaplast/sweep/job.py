@@ -20,8 +20,8 @@ from metaplast.runs.summary import read_summary
 from metaplast.runs.untrusted import names_trusted, targets_in
 from metaplast.training.signals import handle_signals, stopped_by
 
-LOCK_TIMEOUT = 60.0
-"""Seconds that a resumed job waits for its directory, where a process of a killed launcher may still be ending."""
+LOCK_TIMEOUT = 120.0
+"""Seconds that a resumed job waits for its directory: a job of a killed launcher has 90 s to end by itself."""
 
 log = logging.getLogger(__name__)
 
@@ -38,10 +38,13 @@ def run_in_sweep(task: Callable[[DictConfig, Path], Any], config: DictConfig, hy
         return result
     timeout = LOCK_TIMEOUT if job.attempt else 0
     try:
-        with handle_signals(run_dir), lock_run_dir(run_dir, timeout), _recorded(journal, job):
-            config = _with_resume(config, run_dir)
-            check_again(config)
-            return task(config, run_dir)
+        with handle_signals(run_dir), lock_run_dir(run_dir, timeout):
+            if (result := completed_result(journal, job)) is not None:  # by the process that had the directory
+                return result
+            with _recorded(journal, job):
+                config = _with_resume(config, run_dir)
+                check_again(config)
+                return task(config, run_dir)
     except SystemExit as stop:
         if stop.code in STOPPED_BY:
             raise

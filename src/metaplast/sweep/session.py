@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from metaplast.config.overrides import override_key
 from metaplast.errors import PIPE_CLOSED, JobError, UserError
-from metaplast.io import acquire_lock
+from metaplast.io import acquire_lock, lock_holder
 from metaplast.runs.directory import lock_run_dir
 from metaplast.runs.journal import Job, Journal, now
 from metaplast.runs.paths import METRICS, SWEEP, SWEEP_LOCK
@@ -89,9 +89,13 @@ def open_sweep(sweep_dir: Path, overrides: Sequence[str], jobs: Sequence[Job], r
     `jobs` are those known from the start: none where a sweeper makes them up. Raises UserError where another process
     has the sweep, or where the jobs differ from those in the journal.
     """
-    lock, journal = acquire_lock(sweep_dir / SWEEP_LOCK), Journal(sweep_dir)
+    try:
+        lock, journal = acquire_lock(sweep_dir / SWEEP_LOCK), Journal(sweep_dir)
+    except OSError as error:
+        raise UserError(f"{sweep_dir}: cannot be locked: {error}") from error
     if lock is None:
-        raise UserError(f"{sweep_dir}: another command is running this sweep; wait for it, or end it first")
+        holder = lock_holder(sweep_dir / SWEEP_LOCK)
+        raise UserError(f"{sweep_dir}: {holder} is running this sweep; wait for it, or end it first")
     known = {job.number: job for job in journal.jobs()} if resumed else {}
     for job in jobs:
         before = known.get(job.number)

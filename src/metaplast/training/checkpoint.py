@@ -6,8 +6,6 @@ In order: the states of the random generators, which Lightning does not save; wr
 that uses both; the callback that saves after every few epochs.
 """
 
-import contextlib
-import glob
 import hashlib
 import os
 import pickle
@@ -15,7 +13,7 @@ import random
 import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,7 +24,15 @@ from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from metaplast.errors import UserError
-from metaplast.io import RefusedFileError, create_exclusively, leads_out, open_regular, temporary_path
+from metaplast.io import (
+    RefusedFileError,
+    atomic_path,
+    create_exclusively,
+    leads_out,
+    open_regular,
+    remove_strays,
+    temporary_path,
+)
 from metaplast.training.signals import defer_signals, exit_as_requested, stop_deferring, stop_requested
 
 
@@ -73,28 +79,20 @@ def write_checkpoint(checkpoint: Mapping[str, Any], path: Path) -> None:
         path: the file; its folder is made.
 
     Raises:
-        UserError: if it cannot be written; the files that were there are as they were.
+        WriteError: if it cannot be written; the files that were there are as they were.
         TypeError: if it holds something that could not be loaded back.
     """
-    partial = temporary_path(path)  # a name that can be foreseen could be a link, laid there to be written through
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    remove_strays(path.parent, f".{path.stem}")  # of a killed process, so that the disk does not fill up
+    needed = sum(tensor.numel() * tensor.element_size() for _, tensor in tensors_in(checkpoint))
+    with atomic_path(path, needed) as partial:  # its random name cannot be a link, laid there to be written through
         if leads_out(path.parent, path.parent.parent):
             raise RefusedFileError(f"{path.parent} is a symbolic link out of {path.parent.parent}")
-        _remove_strays(path)
         with create_exclusively(partial) as file:
-            _save(checkpoint, file)
+            torch.save(checkpoint, file)
             _seal(file)
         _check_loadable(partial)
         if fault(path) is None:
             _keep_as_previous(path)
-        partial.replace(path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise UserError(f"checkpoint: {path} cannot be written: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
@@ -147,16 +145,6 @@ def fault(path: Path) -> str | None:
     return None
 
 
-def _save(checkpoint: Mapping[str, Any], file: BinaryIO) -> None:
-    try:
-        torch.save(checkpoint, file)
-    except RuntimeError as error:
-        # Torch reports a full disk as "unexpected pos"; the reason is in the error that it was raised over.
-        if isinstance(error.__context__, OSError):
-            raise error.__context__ from None
-        raise
-
-
 def _seal(file: BinaryIO) -> None:
     """Append the digest as the comment of the zip archive in `file`, and flush it to the disk."""
     length = file.seek(-2, os.SEEK_END) + 2
@@ -167,6 +155,19 @@ def _seal(file: BinaryIO) -> None:
     file.write(_PREFIX + digest.encode())
     file.flush()
     os.fsync(file.fileno())
+
+
+def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    """Every tensor in nested dictionaries, lists and tuples, with its name.
+
+    >>> [name for name, _ in tensors_in({"layer": {"weight": torch.ones(2)}, "steps": [torch.ones(1)]})]
+    ['layer.weight', 'steps.0']
+    """
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, Mapping | list | tuple):
+        for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from tensors_in(part, f"{name}.{key}" if name else str(key))
 
 
 def _sha256(file: BinaryIO, length: int) -> str:
@@ -271,23 +272,6 @@ def _check_values(checkpoint: Any) -> None:
                 raise ValueError(f"expected tensors with all their elements, got one of shape {tuple(value.shape)}")
         elif value is not None and not isinstance(value, str | int | float):
             raise ValueError(f"expected tensors and plain Python values, got {type(value).__name__}")
-
-
-def _remove_strays(path: Path) -> None:
-    """Remove what a killed process left beside `path`, so that the disk does not fill up."""
-    for file in (path, previous_generation(path)):
-        (path.parent / f".{file.name}.partial").unlink(missing_ok=True)  # of older versions
-        for stray in path.parent.glob(f".{glob.escape(file.stem)}-{'[0-9a-f]' * 16}{glob.escape(file.suffix)}"):
-            stray.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Flush the folder's renames to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class SafeCheckpointIO(CheckpointIO):

@@ -48,7 +48,7 @@ def handle_signals(run_dir: Path) -> Iterator[None]:
         if status is None:
             raise
         with suppress(OSError):  # the terminal is closed
-            print(f"Stopped by {STOPPED_BY[status]}. {_how_to_resume(run_dir)}", file=sys.stderr, flush=True)
+            print(f"Stopped by {STOPPED_BY[status]}. {how_to_resume(run_dir)}", file=sys.stderr, flush=True)
         raise SystemExit(status) from stop
 
 
@@ -156,7 +156,8 @@ def _is_closed(stream: TextIO) -> bool:
     return False
 
 
-def _how_to_resume(run_dir: Path) -> str:
+def how_to_resume(run_dir: Path) -> str:
+    """The sentence that says how the run in `run_dir` goes on."""
     if not has_checkpoint(run_dir):
         return "There is no checkpoint to resume from yet."
     shown = run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir
