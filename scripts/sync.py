@@ -32,19 +32,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # leaves the cores to a running sweep
     from metaplast.loggers.wandb import require_server
-    from metaplast.loggers.wandb_offline import skip_reason, upload
+    from metaplast.loggers.wandb_offline import skip_reason, upload_all
     from metaplast.runs.index import find_runs
 
     runs = [(run, skip_reason(run)) for run in find_runs(arguments.directories)]
-    if any(reason is None for _, reason in runs):
+    waiting = [run for run, reason in runs if reason is None]
+    if waiting:
         print(f"server: {require_server()}", flush=True)
-    status = 0
     for run, reason in runs:
-        try:
-            print(f"{run.path}: {reason or upload(run)}", flush=True)
-        except UserError as error:
-            print(f"error: {run.path}: {error}", file=sys.stderr)
+        if reason is not None:
+            print(f"{run.path}: {reason}", flush=True)
+    status = 0
+    for number, (run, outcome) in enumerate(upload_all(waiting), start=1):
+        if isinstance(outcome, UserError):
+            print(f"error: {run.path}: {outcome}", file=sys.stderr)
             status = 1
+        else:
+            print(f"{number}/{len(waiting)} {run.path}: {outcome}", flush=True)
     return status
 
 

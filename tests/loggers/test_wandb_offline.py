@@ -7,7 +7,9 @@ A .wandb file reads as W&B wrote it, also where it was cut, and W&B reads what i
 
 import json
 import os
+import shutil
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,10 @@ from metaplast.loggers.wandb_offline import (
     row_key,
     skip_reason,
     upload,
+    upload_all,
     write_records,
 )
-from metaplast.runs.index import Run
+from metaplast.runs.index import Run, read_run
 from metaplast.runs.status import RunStatus
 from metaplast.runs.tables import read_metrics
 
@@ -180,6 +183,44 @@ def test_what_a_cut_recording_lacks_is_filled_in_and_nothing_else_changes(
     after = files()
     assert [path.name for path in after.keys() - before.keys()] == [f"{recording_of(run).name}.synced"]
     assert before.items() <= after.items()
+
+
+def copies_of(run: Run, n: int) -> list[Run]:
+    """`n` runs like `run`, each with an id of its own."""
+    runs, records = [], read_records(recording_of(run))
+    for i in range(n):
+        folder = run.path.with_name(f"copy{i}")
+        shutil.copytree(run.path, folder, ignore=shutil.ignore_patterns("logs", "wandb"))
+        for record in records:
+            if kind(record) == "run":
+                record.run.run_id = f"copy{i}"
+        recording = folder / "wandb" / f"offline-run-20261124_10000{i:02}-copy{i}" / f"run-copy{i}.wandb"
+        shutil.copytree(recording_of(run).parent / "files", recording.parent / "files")
+        write_records(recording, records)
+        runs.append(read_run(folder))
+    return runs
+
+
+def test_of_several_runs_the_one_that_cannot_be_read_costs_no_other(recorded: Callable[[], Run], stub: Any) -> None:
+    first, damaged, last = runs = copies_of(recorded(), 3)
+    recording_of(damaged).write_bytes(b"noise")
+    outcomes = {run.path: outcome for run, outcome in upload_all(runs)}
+    assert (outcomes[first.path], outcomes[last.path]) == ("uploaded", "uploaded")
+    assert "is no .wandb file" in str(outcomes[damaged.path])
+    assert [skip_reason(run) for run in runs] == ["uploaded before", None, "uploaded before"]
+    assert [len(stub.history(f"copy{i}")) for i in (0, 2)] == [9, 9]
+
+
+@pytest.mark.slow
+def test_runs_together_are_uploaded_three_times_as_fast_as_one_by_one(recorded: Callable[[], Run], stub: Any) -> None:
+    runs = copies_of(recorded(), 20)
+    seconds = []
+    for batches in ([[run] for run in runs[:4]], [runs[4:]]):
+        start = time.perf_counter()
+        outcomes = [outcome for batch in batches for _, outcome in upload_all(batch)]
+        seconds.append((time.perf_counter() - start) / len(outcomes))
+        assert {*outcomes} == {"uploaded"}
+    assert seconds[0] > 3 * seconds[1], seconds
 
 
 @pytest.mark.slow

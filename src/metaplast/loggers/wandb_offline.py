@@ -17,6 +17,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -256,6 +257,8 @@ def _set_clocks(items: Any, clocks: Mapping[str, str]) -> None:
 
 
 OFFLINE = "offline-run-"
+TOGETHER = 16
+"""Runs that one process of W&B uploads at the same time; starting it takes seconds."""
 
 
 def skip_reason(run: Run) -> str | None:
@@ -278,18 +281,55 @@ def upload(run: Run) -> str:
     Raises:
         UserError: if the recording cannot be read, or the server does not take it; it can be tried again.
     """
+    ((_, outcome),) = upload_all([run])
+    if isinstance(outcome, UserError):
+        raise outcome
+    return outcome
+
+
+def upload_all(runs: Sequence[Run]) -> Iterator[tuple[Run, str | UserError]]:
+    """Upload runs, `TOGETHER` per process of W&B; yield each with what :func:`upload` returns or raises."""
+    for start in range(0, len(runs), TOGETHER):
+        with ExitStack() as folders:
+            copies: list[tuple[Run, Path, Path, str]] = []
+            for run in runs[start : start + TOGETHER]:
+                try:
+                    copies.append((run, *_copy_whole(run, folders)))
+                except UserError as error:
+                    yield run, error
+            # What W&B prints does not tell which of several runs was refused, so each is then tried by itself.
+            together = len(copies) > 1 and _is_synced([copy for *_, copy, _ in copies])
+            for run, recording, copy, outcome in copies:
+                try:
+                    if not together:
+                        _wandb_sync([copy])
+                    _mark_as_synced(recording)
+                    yield run, outcome
+                except UserError as error:
+                    yield run, error
+
+
+def _copy_whole(run: Run, folders: ExitStack) -> tuple[Path, Path, str]:
+    """The newest recording of `run`, a copy with all its rows in a folder that lasts as long as `folders`, a word."""
     recording = newest_recording(run.path)
     assert recording is not None, "skip_reason says so"
     try:
-        with TemporaryDirectory(prefix=".sync-", dir=recording.parents[1]) as folder:
-            records = read_records(recording)
-            _refuse_foreign(recording, run, records)
-            whole = is_complete(records, run)
-            _wandb_sync(_copy(recording, Path(folder)) if whole else complete_recording(recording, run, Path(folder)))
+        folder = Path(folders.enter_context(TemporaryDirectory(prefix=".sync-", dir=recording.parents[1])))
+        records = read_records(recording)
+        _refuse_foreign(recording, run, records)
+        if is_complete(records, run):
+            return recording, _copy(recording, folder), "uploaded"
+        whole = complete_recording(recording, run, folder)
+        return recording, whole, "uploaded, completed from the files of its directory"
+    except OSError as error:
+        raise UserError(f"cannot be uploaded: {error}") from error
+
+
+def _mark_as_synced(recording: Path) -> None:
+    try:
         os.close(os.open(sync_marker(recording), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
     except OSError as error:
         raise UserError(f"cannot be uploaded: {error}") from error
-    return "uploaded" if whole else "uploaded, completed from the files of its directory"
 
 
 def _refuse_foreign(recording: Path, run: Run, records: Sequence[Record]) -> None:
@@ -340,12 +380,20 @@ def _copy(recording: Path, folder: Path) -> Path:
     return folder / recording.parent.name / recording.name
 
 
-def _wandb_sync(recording: Path) -> None:
-    command = [sys.executable, "-m", "wandb", "sync", str(recording)]
+def _is_synced(recordings: Sequence[Path]) -> bool:
+    try:
+        _wandb_sync(recordings)
+    except UserError:
+        return False
+    return True
+
+
+def _wandb_sync(recordings: Sequence[Path]) -> None:
+    command = [sys.executable, "-m", "wandb", "sync", "-n", str(TOGETHER), *map(str, recordings)]
     environment = {"WANDB_ERROR_REPORTING": "false", **os.environ}
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     # Its exit status is 0 and its marker is set even on failure; only its output tells.
     failures = [line for line in lines if " ERROR " in line]
-    if failures or not sync_marker(recording).exists():
+    if failures or not all(sync_marker(recording).exists() for recording in recordings):
         raise UserError(f"W&B: {[*failures, *lines[-1:], f'wandb sync ended with status {done.returncode}'][0]}")
