@@ -48,6 +48,8 @@ def wandb_nobody(
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("NETRC", str(home / "netrc"))
+    # W&B remembers through all tests of a process where it put the files of artifacts.
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path_factory.getbasetemp() / "wandb-data"))
     wandb.teardown()
     yield home
     processes = wandb_processes()
