@@ -107,6 +107,18 @@ class TaskNorm(nn.Module):
                 bank: Tensor = getattr(self, f"{name}_of_task")
                 bank[task] = getattr(self, name).detach()
 
+    def make_live(self, task: int) -> None:
+        """Copy the row of `task` into the live state; nothing to do where all tasks share one state.
+
+        Raises ValueError where the state of `task` was never stored.
+        """
+        self.check_stored(task)
+        if self.n_states > 1:
+            with torch.no_grad():
+                for name in self._kept:
+                    bank: Tensor = getattr(self, f"{name}_of_task")
+                    getattr(self, name).copy_(bank[task])
+
     def _state(self, name: str) -> Tensor | None:
         """The tensor `name` as the forward pass has to see it."""
         if self.selected is None or self.n_states == 1 or getattr(self, name) is None:
