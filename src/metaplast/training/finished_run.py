@@ -67,11 +67,22 @@ def load(
         UserError: if the directory holds no run or no whole checkpoint, the task was not trained, or the network has
             no population statistics yet.
     """
+    return load_run_for_use(run_dir, task, statistics, data_dir, trust).network
+
+
+def load_run_for_use(
+    run_dir: str | Path,
+    task: int | None = None,
+    statistics: Literal["population", "batch"] = "population",
+    data_dir: str | Path | None = None,
+    trust: Collection[str] = (),
+) -> FinishedRun:
+    """What :func:`load` loads, with the configuration and the tasks beside the network."""
     if statistics not in ("population", "batch"):
         raise UserError(f"statistics={statistics}: expected population or batch")
     folder = Path(run_dir).expanduser()
     run = load_finished_run(folder, None if data_dir is None else Path(data_dir), trust)
-    select_live(run, task)
+    _select_live(run, task)
     norms = [module for module in run.network.modules() if isinstance(module, BatchNorm)]
     if statistics == "batch":
         for norm in norms:
@@ -82,10 +93,11 @@ def load(
         set_population_statistics(run.network, lambda: run.training_images(run.last_task if task is None else task))
     elif any(not norm.mean.any() and (norm.var == 1).all() for norm in norms):
         raise UserError(f"{folder}: expected a run with population statistics, got one saved before its first test")
-    return run.network.eval()
+    run.network.eval()
+    return run
 
 
-def select_live(run: FinishedRun, task: int | None) -> None:
+def _select_live(run: FinishedRun, task: int | None) -> None:
     """Make the normalization of `task` the live one of the network of `run`; None keeps that of the last task.
 
     Raises UserError where the run has no such task, or has not trained it.

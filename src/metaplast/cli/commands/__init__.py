@@ -1,0 +1,1 @@
+"""The commands of `metaplast`, a module each: `main` runs it, the docstring is its help."""
