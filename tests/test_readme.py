@@ -3,6 +3,7 @@
 Every command is checked to compose or to be understood; those that take seconds are run as well.
 """
 
+import importlib
 import importlib.util
 import json
 import os
@@ -22,6 +23,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 
+from metaplast.__main__ import names
+
 ROOT = Path(__file__).parents[1]
 PAGES = {
     path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
@@ -37,7 +40,7 @@ KNOWN = (
     r"source \.venv/bin/activate",
     r"pre-commit install",
     r"pip install pre-commit",
-    r"pip install --no-deps \.",
+    r"pip (install|wheel)( --no-deps)? \.",
     r"wandb (login|agent TEAM/metaplast/SWEEP_ID)",
 )
 """Commands of other programs, which cannot be tried here."""
@@ -52,7 +55,7 @@ def commands_in(text: str) -> Iterator[str]:
     for block in re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL):
         yield from (line for line in block.replace("\\\n", " ").splitlines() if shlex.split(line, comments=True))
     spans = re.findall(r"`([^`\n]+)`", without_fences(text))
-    yield from (span for span in spans if re.match(r"(python|make|pip|PYTHONPATH=\.) ", span))
+    yield from (span for span in spans if re.match(r"(metaplast|python|make|pip|PYTHONPATH=\.) ", span))
     yield from commands_of_tables(text)
 
 
@@ -119,7 +122,15 @@ def check_composes(arguments: list[str]) -> None:
         check(compose("train", [first_value(override) for override in [*swept, *overrides]]))
 
 
+def check_command(name: str, arguments: list[str]) -> None:
+    module = importlib.import_module(f"metaplast.cli.commands.{name.replace('-', '_')}")
+    module.parse(arguments)  # a SystemExit fails the test
+
+
 def check_script(script: str, arguments: list[str]) -> None:
+    if Path(script).stem in names():
+        check_command(Path(script).stem, arguments)
+        return
     spec = importlib.util.spec_from_file_location(Path(script).stem, ROOT / script)
     assert spec is not None
     assert spec.loader is not None
@@ -180,6 +191,12 @@ def test_every_command_is_understood(command: str) -> None:
     match shlex.split(command):
         case ["python", "src/train.py", *arguments]:
             check_composes(arguments)
+        case ["metaplast", name]:
+            assert name.replace("-", "_") in (*names(), "__help")
+        case ["metaplast", "train", *arguments]:
+            check_composes(arguments)
+        case ["metaplast", name, *arguments]:
+            check_command(name, arguments)
         case ["python", script, *arguments]:
             check_script(script, arguments)
         case ["make", target]:

@@ -4,12 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metaplast.cli.commands.train import train
     from metaplast.training.finished_run import load
 
-__all__ = ["load"]
+__all__ = ["load", "train"]
 __version__ = "0.1.0"
 
-_MODULES = {"load": "metaplast.training.finished_run"}
+_MODULES = {"load": "metaplast.training.finished_run", "train": "metaplast.cli.commands.train"}
 """Where each of `__all__` is, imported when it is first used."""
 
 

@@ -200,6 +200,14 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(len(list(driver.iterdir())))] if driver.is_dir() else []
 
 
+def train_command() -> str:
+    """What this process's user types to train: the installed command, or the script where it was started by one.
+
+    Jobs of a sweep, and what a page of results is made by, see the `sys.argv` of the command that started them.
+    """
+    return "metaplast train" if Path(sys.argv[0]).name.startswith("metaplast") else "python src/train.py"
+
+
 def ensure_home() -> None:
     """Give the libraries a home folder and a user name where the system has none that works.
 

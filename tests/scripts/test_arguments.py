@@ -1,4 +1,7 @@
-"""Every script knows its arguments before it begins: it answers `--help`, and an unknown one, and does nothing."""
+"""Every script knows its arguments before it begins: it answers `--help`, and an unknown one, and does nothing.
+
+A script of the same name as a command only calls it; tests/test_main.py asks the commands.
+"""
 
 import importlib.util
 from pathlib import Path
@@ -6,7 +9,10 @@ from types import ModuleType
 
 import pytest
 
+from metaplast.__main__ import names
+
 SCRIPTS = sorted((Path(__file__).parents[2] / "scripts").glob("*.py"))
+OWN = [path for path in SCRIPTS if path.stem not in names()]
 
 
 def loaded(path: Path) -> ModuleType:
@@ -18,7 +24,14 @@ def loaded(path: Path) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_a_command_keeps_the_script_that_it_was() -> None:
+    assert {"bench", "effect", "plugin_table", "settings_page"} == {path.stem for path in OWN}
+    for path in SCRIPTS:
+        if path not in OWN:
+            assert loaded(path).main.__module__ == f"metaplast.cli.commands.{path.stem}"
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
 def test_help_says_what_the_script_does(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = loaded(path)
     with pytest.raises(SystemExit) as stop:
@@ -28,7 +41,7 @@ def test_help_says_what_the_script_does(path: Path, capsys: pytest.CaptureFixtur
     assert begins in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
 def test_an_unknown_argument_is_refused_in_a_line(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         loaded(path).main(["--no-such-argument"])

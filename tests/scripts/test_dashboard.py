@@ -40,7 +40,7 @@ def test_without_the_library_it_says_in_a_line_how_to_get_it(tmp_path: Path) -> 
     done = command("--print", home=tmp_path, before="import sys; sys.modules['wandb_workspaces'] = None")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: the dashboard needs wandb-workspaces")
-    assert done.stderr.endswith("pip install 'metaplast[team]'\n")
+    assert done.stderr.endswith("pip install -e '.[team]'\n")
 
 
 @pytest.mark.parametrize("argument", ["--projet=x", "stray"])

@@ -1,6 +1,5 @@
 """The script lists claims, rejects wrong arguments, does not run complete claims again and resumes interrupted ones."""
 
-import importlib.util
 import json
 import subprocess
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from metaplast.cli.commands import reproduce
 from metaplast.errors import UserError
 from metaplast.runs.journal import Job, Journal
 from metaplast.runs.status import RunStatus
@@ -16,14 +16,9 @@ from metaplast.runs.status import RunStatus
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reproduce_script", ROOT / "scripts" / "reproduce.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return reproduce
 
 
 def test_the_list_says_what_has_been_run_here(script: ModuleType, tmp_path: Path, capsys: Any) -> None:
@@ -131,11 +126,13 @@ def test_a_complete_claim_without_its_numbers_does_not_affect_the_others(
     assert "**one seed: points this way**" in (tmp_path / "docs" / "results.md").read_text("utf-8")
 
 
-def test_results_go_to_a_folder_as_seen_by_the_caller(
+def test_the_page_goes_to_the_docs_of_a_clone_and_elsewhere_to_the_results(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert script.parse(["--outputs", "mine"]).outputs == Path.cwd() / "mine"
+    assert script.parse(["--outputs", "mine"]).docs == Path("mine")
+    monkeypatch.chdir(ROOT)
+    assert script.parse([]).docs == Path("docs")
 
 
 def test_a_complete_claim_names_the_missing_claim_that_it_is_compared_with(

@@ -126,7 +126,7 @@ def test_trials_of_other_settings_do_not_get_into_a_study(search: Search) -> Non
 def test_a_missing_package_is_one_line(search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metaplast.search.sweeper.find_spec", lambda name: None)
     answer = search("hparams_search=meta", *FAST)
-    assert answer.err == "hparams_search: needs Optuna, which is not installed; pip install 'metaplast[search]'\n"
+    assert answer.err == "hparams_search: needs Optuna, which is not installed; pip install -e '.[search]'\n"
 
 
 PROGRAM = """

@@ -32,7 +32,7 @@ from metaplast.search.first_tasks import FirstTasks, check_first_tasks, is_first
 from metaplast.search.sweeper import Search, check_search, is_search
 from metaplast.sweep.launcher import LocalLauncher
 from metaplast.sweep.session import find_sweep, open_sweep
-from metaplast.system import threads_per_job, yield_cores
+from metaplast.system import threads_per_job, train_command, yield_cores
 
 EXTRAS = {
     "hydra_plugins.hydra_joblib_launcher": "joblib",
@@ -183,7 +183,7 @@ def _check_launcher(config: DictConfig) -> None:
     for package, extra in EXTRAS.items():
         if target.startswith(package) and not is_installed(package):
             name = OmegaConf.select(config, "hydra.runtime.choices").get("hydra/launcher")
-            raise UserError(f"hydra/launcher={name}: is not installed; pip install 'metaplast[{extra}]'")
+            raise UserError(f"hydra/launcher={name}: is not installed; pip install -e '.[{extra}]'")
 
 
 def is_installed(package: str) -> bool:
@@ -229,7 +229,7 @@ def _check_no_sweep_inside(config: DictConfig, overrides: Sequence[str], job: Di
     if asked != inside and "hydra.sweeper._target_" not in map(override_key, overrides):
         sweep = next((line for line in overrides if override_key(line) in SWEEPING_GROUPS), " ".join(overrides))
         typed = {override_key(override) for override in config.hydra.overrides.task}  # without our share of threads
-        command = f"python src/train.py {' '.join(line for line in overrides if override_key(line) in typed)}"
+        command = f"{train_command()} {' '.join(line for line in overrides if override_key(line) in typed)}"
         raise UserError(f"{sweep}: is a sweep itself, which -m cannot repeat; run each by its own command: {command}")
 
 

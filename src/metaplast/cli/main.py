@@ -95,30 +95,39 @@ def _hydra_task(task: Task) -> Callable[["DictConfig"], Any]:
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
 
-        from metaplast.runs.directory import has_checkpoint, lock_run_dir, remove_run_dir
-        from metaplast.sweep.job import check_again, run_in_sweep
-        from metaplast.training.signals import handle_signals, how_to_resume
+        from metaplast.sweep.job import run_in_sweep
 
         hydra_config = HydraConfig.get()
         if hydra_config.mode == RunMode.MULTIRUN:
             return run_in_sweep(task, config, hydra_config)
-        run_dir = Path(hydra_config.runtime.output_dir)
-        try:
-            with handle_signals(run_dir), lock_run_dir(run_dir):
-                check_again(config)
-                print(_about(config, run_dir), flush=True)
-                return task(config, run_dir)
-        except UserError as error:
-            refused = config.resume is None and not isinstance(error, TrainingError) and not has_checkpoint(run_dir)
-            if refused:
-                remove_run_dir(run_dir)
-            elif isinstance(error, TrainingError):
-                error = TrainingError(f"{error}. {how_to_resume(run_dir)}")
-            raise HydraAbort(REFUSED if refused else FAILED) from error
-        except Exception as error:
-            raise HydraAbort(FAILED) from error
+        return run_in_directory(task, config, Path(hydra_config.runtime.output_dir))
 
     return hydra_task
+
+
+def run_in_directory(task: Task, config: "DictConfig", run_dir: Path) -> Any:
+    """Run `task` in its reserved directory, and remove the directory where the run is refused before its first step.
+
+    Raises HydraAbort, with the error as its cause; SystemExit where the run is stopped from outside.
+    """
+    from metaplast.runs.directory import has_checkpoint, lock_run_dir, remove_run_dir
+    from metaplast.sweep.job import check_again
+    from metaplast.training.signals import handle_signals, how_to_resume
+
+    try:
+        with handle_signals(run_dir), lock_run_dir(run_dir):
+            check_again(config)
+            print(_about(config, run_dir), flush=True)
+            return task(config, run_dir)
+    except UserError as error:
+        refused = config.resume is None and not isinstance(error, TrainingError) and not has_checkpoint(run_dir)
+        if refused:
+            remove_run_dir(run_dir)
+        elif isinstance(error, TrainingError):
+            error = TrainingError(f"{error}. {how_to_resume(run_dir)}")
+        raise HydraAbort(REFUSED if refused else FAILED) from error
+    except Exception as error:
+        raise HydraAbort(FAILED) from error
 
 
 def _about(config: "DictConfig", run_dir: Path) -> str:

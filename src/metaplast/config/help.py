@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from metaplast.config.schema import SETTINGS
+from metaplast.system import train_command
 
 
 def groups(conf: Path) -> list[str]:
@@ -58,7 +59,8 @@ Exit status: 0 done, 1 the run failed, 2 the command was refused (nothing writte
 def help_text(conf: Path) -> str:
     """Return the text for `--help`: the user's command, the groups with their choices, the settings, more commands."""
     main = (conf / "train.yaml").read_text(encoding="utf-8")
-    return "\n".join([HEAD, *_choice_lines(conf, main), "", *_setting_lines(main), "", TAIL])
+    text = "\n".join([HEAD, *_choice_lines(conf, main), "", *_setting_lines(main), "", TAIL])
+    return text.replace("python src/train.py", train_command())
 
 
 def _choice_lines(conf: Path, main: str) -> Iterator[str]:

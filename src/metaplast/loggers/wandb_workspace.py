@@ -166,6 +166,6 @@ def _libraries() -> tuple[Any, Any]:
         import wandb_workspaces.workspaces as ws
     except ModuleNotFoundError as error:
         raise UserError(
-            f"the dashboard needs wandb-workspaces ({error.name} is missing): pip install 'metaplast[team]'"
+            f"the dashboard needs wandb-workspaces ({error.name} is missing): pip install -e '.[team]'"
         ) from error
     return ws, wr

@@ -39,6 +39,7 @@ from metaplast.report.protocol import METRIC_LABELS, common_protocol, metric_tex
 from metaplast.report.tables import best, seconds
 from metaplast.runs.index import Run
 from metaplast.runs.paths import ACCURACY_CURVES_PNG, ACCURACY_MATRIX, ACCURACY_MATRIX_PNG, CONFIG, METRICS, SUMMARY
+from metaplast.system import train_command
 
 INK = "#222222"
 STYLE: Any = {  # matplotlib types its settings by the name of each
@@ -235,6 +236,7 @@ def _run(run: Run, sweep: Sweep, folder: Path, anchor: str) -> dict[str, Any]:
         "protocol": protocol(run.summary),
         "seconds": run.summary.get("train_seconds", ""),
         "tokens": " ".join(_tokens(run, place, values)).lower(),
+        "command": train_command(),
         "overrides": None if run.overrides is None else shlex.join(run.overrides),
         "singled_out": shlex.join(
             f"{key.removesuffix('.name')}={value}" for key, value in alone.items() if value is not None

@@ -21,6 +21,7 @@ from metaplast.io import write_text
 from metaplast.runs.index import flatten
 from metaplast.search.space import assignments
 from metaplast.search.sweeper import NOT_OF_A_RUN
+from metaplast.system import train_command
 
 STATES = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -49,7 +50,7 @@ def command_line(overrides: Sequence[str]) -> str:
     >>> command_line(["m=[0.5,1.0]", "seed=1"])
     "python src/train.py 'm=[0.5,1.0]' seed=1"
     """
-    return f"python src/train.py {shlex.join(overrides)}"
+    return f"{train_command()} {shlex.join(overrides)}"
 
 
 def _compose(job: DictConfig, line: list[str], loader: ConfigLoader) -> DictConfig:

@@ -58,7 +58,7 @@ def check_search(config: DictConfig) -> Path:
     something else.
     """
     if find_spec("optuna") is None:
-        raise UserError("hparams_search: needs Optuna, which is not installed; pip install 'metaplast[search]'")
+        raise UserError("hparams_search: needs Optuna, which is not installed; pip install -e '.[search]'")
     if config.eval_split != "validation":
         raise UserError(
             f"eval_split={config.eval_split}: expected validation, since a search would choose by the test data"

@@ -19,6 +19,7 @@ from typing import NoReturn, TextIO
 from metaplast.config.overrides import quote_path
 from metaplast.errors import INTERRUPTED, PIPE_CLOSED, STOPPED_BY
 from metaplast.runs.directory import has_checkpoint
+from metaplast.system import train_command
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
@@ -161,4 +162,4 @@ def how_to_resume(run_dir: Path) -> str:
     if not has_checkpoint(run_dir):
         return "There is no checkpoint to resume from yet."
     shown = run_dir.relative_to(Path.cwd()) if run_dir.is_relative_to(Path.cwd()) else run_dir
-    return f"To resume: python src/train.py {shlex.quote(f'resume={quote_path(shown)}')}"
+    return f"To resume: {train_command()} {shlex.quote(f'resume={quote_path(shown)}')}"
