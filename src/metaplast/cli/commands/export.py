@@ -1,8 +1,8 @@
 """Export the trained network of a run for use elsewhere: to ONNX, torch.export, or bits with a C program.
 
-    python scripts/export.py outputs/train/DATE/TIME --format onnx
-    python scripts/export.py outputs/train/DATE/TIME --format torch --task 0
-    python scripts/export.py outputs/train/DATE/TIME --format packed --out outputs/packed
+    metaplast export outputs/train/DATE/TIME --format onnx
+    metaplast export outputs/train/DATE/TIME --format torch --task 0
+    metaplast export outputs/train/DATE/TIME --format packed --out outputs/packed
 
 The file is read back and compared with the network on the test images of the task. ONNX needs pip install -e
 '.[export]'. What each format holds: docs/export.md.
