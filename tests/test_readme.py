@@ -191,6 +191,8 @@ def test_every_command_is_understood(command: str) -> None:
     match shlex.split(command):
         case ["python", "src/train.py", *arguments]:
             check_composes(arguments)
+        case ["python", "-m", "metaplast"]:
+            assert names()
         case ["metaplast", name]:
             assert name.replace("-", "_") in (*names(), "__help")
         case ["metaplast", "train", *arguments]:
