@@ -83,7 +83,8 @@ class AccuracyMatrix(Metric):  # type: ignore[misc]  # torchmetrics is not type-
         Raises:
             ValueError: if a shape does not fit, or a task does not exist.
         """
-        chosen = predictions.argmax(1) if predictions.ndim == 2 else predictions
+        logits = predictions.ndim == 2 and predictions.shape[1] > 0 and predictions.dtype != torch.bool
+        chosen = predictions.argmax(1) if logits else predictions
         if target.ndim != 1 or chosen.shape != target.shape or chosen.is_floating_point():
             raise ValueError(
                 "predictions: expected integers of shape (N,) or logits of shape (N, K) for a target of shape (N,), "

@@ -33,13 +33,16 @@ class SignFlips:
         self._positive = {name: positive_signs(hidden) for name, hidden in self._weights.items()}
 
     def update(self) -> dict[str, float]:
-        """Fraction, 0 to 1, of signs changed since the last call (the first: since construction), name by name."""
+        """Fraction, 0 to 1, of signs changed since the last call (the first: since construction), by name.
+
+        NaN for a layer without weights.
+        """
         fractions = {}
         for name, hidden in self._weights.items():
             positive = positive_signs(hidden)
             # The weights may have been moved to another device.
             changed = int((positive != self._positive[name].to(positive.device)).sum())
-            fractions[name] = changed / positive.numel()
+            fractions[name] = changed / positive.numel() if positive.numel() else math.nan
             self._positive[name] = positive
         return fractions
 
