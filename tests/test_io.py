@@ -1,10 +1,12 @@
 """A file is the old one or the new one, whole, whatever happens in between."""
 
+import fcntl
 import os
+import re
 import socket
 import stat
 import threading
-from errno import ENOSPC
+from errno import EIO, ENOSPC, EROFS
 from pathlib import Path
 
 import pytest
@@ -203,6 +205,19 @@ def test_a_lock_that_cannot_be_made_is_an_error_and_no_fallback(tmp_path: Path) 
     with pytest.raises(OSError, match="Is a directory"):
         acquire_lock(tmp_path / ".lock")
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("code", [EIO, ENOSPC, EROFS])
+def test_a_lock_that_fails_for_another_reason_than_no_flock_is_that_error(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(file: object, operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with pytest.raises(OSError, match=re.escape(os.strerror(code))):
+        acquire_lock(tmp_path / ".lock")
+    assert names(tmp_path) in ([], [".lock"]), "no other lock instead"
 
 
 def test_only_regular_files_no_larger_than_expected_are_read(tmp_path: Path) -> None:

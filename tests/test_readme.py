@@ -84,7 +84,7 @@ def words_of(command: str) -> list[list[str]]:
     for word in shlex.split(command, comments=True):
         if word == "&&":
             chain.append([])
-        elif chain[-1] or not re.match(r"[A-Z]+=", word):
+        elif chain[-1] or not re.match(r"[A-Z_]+=", word):
             chain[-1].append(word)
     return chain
 

@@ -164,6 +164,15 @@ def test_the_statistics_are_those_of_all_samples_however_many(statistics: str) -
         torch.testing.assert_close(importance, fisher[name], rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.parametrize("n_samples", [1, 2, 3, 5])
+def test_the_fisher_information_of_few_samples_is_no_larger_than_their_gradients(n_samples: int) -> None:
+    """Of a single image every variance is 0, by which batch normalization would divide."""
+    model, experience = network("bnn", test_statistics="batch"), large_task()
+    whole, few = (consolidated(EWC(1.0, n_samples=n), model, experience) for n in (None, n_samples))
+    for name, importance in few.items():
+        assert importance.max() <= 100 * whole[name].max()
+
+
 @pytest.mark.parametrize("n_samples", [N_IMAGES, N_IMAGES + 1, N_IMAGES + 10, 100 * N_IMAGES + 7])
 def test_more_samples_than_the_task_has_are_all_of_them_once(n_samples: int, experiences: Any) -> None:
     model = network("mlp", norm="none")
