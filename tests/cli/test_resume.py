@@ -40,10 +40,21 @@ def test_a_resumed_run_has_its_own_configuration_and_directory(stopped: Path, an
 
 
 def test_trainer_and_logger_can_change_and_nothing_else_does(stopped: Path, answer: Answers) -> None:
-    [(config, _)] = answer("resume=stopped", "trainer.precision=64-true", "logger=wandb", "logger.project=other").runs
-    assert (config["trainer"]["precision"], config["trainer"]["threads"]) == ("64-true", 2)
+    [(config, _)] = answer("resume=stopped", "trainer.progress=none", "logger=wandb", "logger.project=other").runs
+    assert (config["trainer"]["progress"], config["trainer"]["threads"]) == ("none", 2)
     assert (config["logger"]["name"], config["logger"]["project"]) == ("wandb", "other")
     assert (config["m"], config["seed"]) == (0.7, 3)
+
+
+def test_the_precision_of_a_run_stays_what_it_was(stopped: Path, answer: Answers) -> None:
+    answered = answer("resume=stopped", "trainer.precision=64-true")
+    said = "trainer.precision=64-true: cannot change a run that is resumed, which has 32-true\n"
+    assert (answered.status, answered.runs, answered.err) == (2, [], said)
+    config = OmegaConf.load(stopped / "config.yaml")
+    config.trainer.precision = "64-true"
+    OmegaConf.save(config, stopped / "config.yaml")
+    [(resumed, _)] = answer("resume=stopped", "trainer=cpu").runs
+    assert (resumed["trainer"]["precision"], resumed["trainer"]["accelerator"]) == ("64-true", "cpu")
 
 
 def test_the_data_of_a_resumed_run_may_lie_elsewhere(stopped: Path, answer: Answers) -> None:

@@ -2,7 +2,9 @@
 
 import math
 import resource
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +97,69 @@ def test_a_file_of_before_without_a_baseline_is_gone_on_with(tmp_path: Path) -> 
     path = file_of(tmp_path / "metrics.csv", epochs=3, first=1)
     MetricsFile(path, epochs_done=2).write(row(3))
     assert path.read_text() == file_of(tmp_path / "whole.csv", epochs=3, first=1).read_text()
+
+
+def table(path: Path, rows: int = 4) -> dict[str, Any]:
+    """Write a file, and return what a checkpoint after its rows holds of it."""
+    path.unlink(missing_ok=True)
+    metrics = MetricsFile(path)
+    for epoch in range(rows):
+        metrics.write({**row(epoch), "train_loss": math.nan} if epoch == 0 else row(epoch))
+    return metrics.state_dict()
+
+
+HARMS: dict[str, Callable[[bytes], bytes | None]] = {
+    "later rows": lambda content: content + b"4,0.5,0.5\n5,0.1",
+    "missing": lambda content: None,
+    "empty": lambda content: b"",
+    "older": lambda content: content[: content[:-1].rindex(b"\n") + 1],
+    "a bit": lambda content: content.replace(b"0.1", b"0.3", 1),
+    "a row twice": lambda content: content + content[content[:-1].rindex(b"\n") + 1 :],
+    "edited": lambda content: content.replace(b"\n", b"\r\n"),
+    "nothing of ours": lambda content: b"\xff\x00" * 100,
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_resumed_file_is_what_it_was_at_its_checkpoint_whatever_became_of_it(
+    harm: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.csv"
+    saved = table(path)
+    whole = path.read_bytes()
+    path.unlink()
+    if (content := HARMS[harm](whole)) is not None:
+        path.write_bytes(content)
+    metrics = MetricsFile(path, saved=saved)
+    assert path.read_bytes() == whole
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (0 if harm in ("later rows", "a row twice") else 1)
+    assert all("made again from the checkpoint" in line and "\n" not in line for line in said)
+    assert metrics.lost is None
+    assert (tmp_path / "metrics.damaged.csv").exists() == ("what was there is now metrics.damaged.csv" in str(said))
+    metrics.write(row(4))
+    later = metrics.state_dict()
+    assert later.pop("cells").nan_to_num().equal(table(tmp_path / "other.csv", rows=5)["cells"].nan_to_num())
+    assert later["bytes"] == path.stat().st_size
+
+
+def test_a_long_file_that_is_lost_is_gone_on_without_and_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("metaplast.loggers.csv.CELLS", 5)
+    path = tmp_path / "metrics.csv"
+    saved = table(path)
+    assert len(saved["cells"]) == 0
+    assert MetricsFile(path, saved=saved).lost is None
+    assert len(read_metrics(path)) == 3
+    path.write_bytes(path.read_bytes().replace(b"0.1", b"0.2"))
+    metrics = MetricsFile(path, saved=saved)
+    assert metrics.lost is not None
+    assert (
+        caplog.records[-1].getMessage().endswith("rows up to here are lost; what was there is now metrics.damaged.csv")
+    )
+    metrics.write(row(4))
+    assert [read["epoch"] for read in read_metrics(path)] == [4]
 
 
 def test_an_unfinished_last_line_is_left_out(tmp_path: Path) -> None:

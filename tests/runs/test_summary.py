@@ -17,8 +17,31 @@ FORMAT_1 = Path(__file__).parents[1] / "data_files" / "run_format_1"
 
 def test_what_is_written_is_read_back_with_the_number_of_its_format(tmp_path: Path) -> None:
     write_summary(tmp_path, {"status": RunStatus.RUNNING, "m": [0.5, 1]})
-    assert read_summary(tmp_path) == {"format": FORMAT, "status": "running", "m": [0.5, 1]}
-    assert json.loads((tmp_path / "summary.json").read_text())["format"] == 2
+    summary = read_summary(tmp_path)
+    assert len(summary.pop("sha256")) == 64
+    assert summary == {"format": FORMAT, "status": "running", "m": [0.5, 1]}
+
+
+def test_every_changed_bit_of_a_summary_is_found_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_summary(tmp_path, {"status": RunStatus.FAILED, "m": [0.5, 1], "error": "ValueError: no"})
+    path = tmp_path / "summary.json"
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 7
+        path.write_bytes(bytes(damaged))
+        caplog.clear()
+        if json_or_none(bytes(damaged)) != json.loads(whole):  # white space may differ
+            assert read_summary(tmp_path) == {} or not caplog.records, position
+            assert caplog.records or read_summary(tmp_path).get("format") != FORMAT
+            assert read_run(tmp_path).status is RunStatus.UNREADABLE, position
+
+
+def json_or_none(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", "3", "\xff"])
@@ -28,14 +51,14 @@ def test_a_missing_or_broken_summary_is_empty(tmp_path: Path, content: str | Non
     assert read_summary(tmp_path) == {}
 
 
-@pytest.mark.parametrize("number", [0, 3, "2", None, True, 2.0])
+@pytest.mark.parametrize("number", [0, 4, "3", None, True, 2.0])
 def test_a_format_of_another_version_is_refused(tmp_path: Path, number: object) -> None:
     (tmp_path / "summary.json").write_text(json.dumps({"format": number, "status": "completed"}))
-    with pytest.raises(UserError, match=rf"^format={number}: expected 1 to 2 in {tmp_path}/summary.json, got that of"):
+    with pytest.raises(UserError, match=rf"^format={number}: expected 1 to 3 in {tmp_path}/summary.json, got that of"):
         read_summary(tmp_path)
     run = read_run(tmp_path)
     assert run.status is RunStatus.UNREADABLE
-    assert (run.error or "").startswith(f"format={number}: expected 1 to 2")
+    assert (run.error or "").startswith(f"format={number}: expected 1 to 3")
 
 
 def test_a_run_of_format_1_is_read_in_full() -> None:

@@ -12,7 +12,10 @@ from metaplast.runs.directory import saved_config
 from metaplast.runs.untrusted import names_trusted
 
 CHANGEABLE = ("data_dir", "trainer", "logger")
-"""What a resumed run may change: where its data are, where it runs and who watches, not what is computed."""
+"""What a resumed run may change: where its data are, where it runs and who watches, not what is computed.
+
+Nor `trainer.precision`. What another machine may change in the numbers is said and kept in summary.json (`changes`).
+"""
 
 
 def apply_resume(config: DictConfig) -> Path:
@@ -25,9 +28,14 @@ def apply_resume(config: DictConfig) -> Path:
     run_dir = Path(resume).expanduser().absolute()
     changes = _changed_keys(cli_overrides(config), resume)
     saved = saved_config(run_dir, resume, trust)
+    precision = OmegaConf.select(saved, "trainer.precision")
     for change in changes:
         section = change.partition(".")[0]
         OmegaConf.update(saved, change, OmegaConf.select(config, change), merge=section != change, force_add=True)
+    if (used := OmegaConf.select(saved, "trainer.precision")) != precision:
+        if precision is not None and "trainer.precision" in changes:
+            raise UserError(f"trainer.precision={used}: cannot change a run that is resumed, which has {precision}")
+        OmegaConf.update(saved, "trainer.precision", precision, force_add=True)
     saved["resume"], saved["trust"] = str(run_dir), config.get("trust")
     with read_write(config), open_dict(config):
         for key in [str(key) for key in config if key != "hydra"]:

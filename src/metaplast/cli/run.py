@@ -1,6 +1,9 @@
 """One run, from a checked configuration to the files of its directory: build, fit, report."""
 
+import logging
+import secrets
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,10 @@ from metaplast.report.report import write_result_files
 from metaplast.runs.directory import check_not_finished
 from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, METRICS
 from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import description, is_labels, plain, read_summary, versions, write_summary
+from metaplast.runs.summary import description, file_digest, is_labels, plain, read_summary, versions, write_summary
 from metaplast.runs.tables import read_metrics
 from metaplast.search.sweeper import search_trial
+from metaplast.system import default_threads
 from metaplast.training.callbacks.alternate_statistics import OtherStatistics
 from metaplast.training.callbacks.diagnostics import Diagnostics
 from metaplast.training.callbacks.progress import Progress
@@ -34,7 +38,7 @@ from metaplast.training.callbacks.pruning import Pruning
 from metaplast.training.callbacks.recorder import Recorder, WeightHistograms
 from metaplast.training.callbacks.thread_throttle import SharedCores
 from metaplast.training.checkpoint import read_checkpoint
-from metaplast.training.checkpoint_content import check_form, resuming
+from metaplast.training.checkpoint_content import check_form, check_run, resuming, what_changed
 from metaplast.training.datamodule import StreamDataModule
 from metaplast.training.learner import Learner
 from metaplast.training.signals import stopped_by
@@ -49,6 +53,11 @@ from metaplast.training.trainer import (
     select_tasks,
 )
 
+WITHOUT_EFFECT = ("progress", "checkpoint_every", "threads")
+"""Settings of the trainer that change no number; threads are compared as those that are used."""
+
+log = logging.getLogger(__name__)
+
 
 def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     """Train as `config` says, leave the files of a run in `run_dir`, and return the summary.
@@ -56,11 +65,20 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
     With `config.resume` set, the run in `run_dir` continues from its last checkpoint. What ends a run early is raised
     again, after its status is in summary.json. Raises UserError for invalid input, and where `run_dir` has results.
     """
+    text = OmegaConf.to_yaml(config, resolve=True)
+    content: dict[str, Any] | None = None
+    about: dict[str, Any] = {"id": secrets.token_hex(8), "config": sha256(text.encode()).hexdigest(), "changes": []}
+    before = read_summary(run_dir) if config.resume is not None else {}
     if config.resume is None:
         check_not_finished(run_dir)
+    else:
+        content = read_checkpoint(run_dir / LAST_CHECKPOINT)
+        check_form(content, run_dir / LAST_CHECKPOINT)
+        about |= {"config": file_digest(run_dir / CONFIG), **check_run(content, run_dir, before)}
+    about["conditions"] = _conditions(config, about, content)
     remove_strays(run_dir)
     summary = {**description(config), "status": RunStatus.RUNNING, "run_dir": str(run_dir)}
-    before = read_summary(run_dir) if config.resume is not None else {}
+    summary |= {"run_id": about["id"], "config": about["config"], "changes": about["changes"]}
     summary |= {"overrides": _overrides(before), "versions": versions()}
     naming = before.get("wandb")
     summary["wandb"] = naming if is_labels(naming) else job_naming(summary)  # a resumed run is called what it was
@@ -69,11 +87,11 @@ def run(config: DictConfig, run_dir: Path) -> dict[str, Any]:
         with disk_errors(run_dir):
             write_summary(run_dir, summary)  # first, since it has room to say that the disk is full
             if config.resume is None:
-                write_text(run_dir / CONFIG, OmegaConf.to_yaml(config, resolve=True))
+                write_text(run_dir / CONFIG, text)
             recording = create_logger(plain(config.logger), run_dir, plain(config), **summary["wandb"])
             if recording.view_command:
                 print(f"watch it: {recording.view_command}", flush=True)
-            summary |= _train(config, run_dir, summary, recording)
+            summary |= _train(config, run_dir, summary, recording, content, about)
             write_summary(run_dir, summary)
     except BaseException as error:
         status = RunStatus.FAILED if isinstance(error, Exception) else RunStatus.INTERRUPTED
@@ -102,8 +120,33 @@ def _overrides(before: dict[str, Any]) -> list[str]:
     ]
 
 
-def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording: NullLogger) -> dict[str, Any]:
-    """Build, fit, and write the results; return what they add to the summary."""
+def _conditions(config: DictConfig, about: dict[str, Any], content: dict[str, Any] | None) -> dict[str, Any]:
+    """What may differ between the sessions of a run and change its numbers; differences go to `about` and the log."""
+    trainer = {key: value for key, value in plain(config.trainer).items() if key not in WITHOUT_EFFECT}
+    now = {f"trainer.{key}": value for key, value in trainer.items()}
+    now |= {"trainer.threads": config.trainer.threads or default_threads(), "cuda": torch.cuda.is_available()}
+    now |= versions()
+    if content is not None and "conditions" in about:
+        where = f"after step {content['global_step']} (epoch {content['epoch'] + 1})"
+        changes = what_changed(about["conditions"], now, where)
+        about["changes"] = [*map(str, about["changes"]), *changes]
+        for change in changes:
+            log.warning("resumed under other conditions: %s", change)
+    return now
+
+
+def _train(
+    config: DictConfig,
+    run_dir: Path,
+    summary: dict[str, Any],
+    recording: NullLogger,
+    content: dict[str, Any] | None,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    """Build, fit, and write the results; return what they add to the summary.
+
+    `content` is that of the checkpoint to resume from, `about` what the next ones say of the run.
+    """
     configure_runtime(config.trainer)
     whole = build(config.scenario, SCENARIO, seed=config.seed, data_dir=config.data_dir)
     scenario = select_tasks(config, whole)
@@ -125,20 +168,23 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     checkpoint = run_dir / LAST_CHECKPOINT if config.resume is not None else None
     progress = Progress(schedule, config.trainer.progress, "part" if whole.in_parts else "task")
     throttle = SharedCores(torch.get_num_threads())
-    metrics = MetricsFile(run_dir / METRICS, _epochs_done(checkpoint))
+    metrics = _metrics_file(run_dir, content)
+    if metrics.lost is not None:
+        about["changes"].append(metrics.lost)
     if metrics.path.exists():  # W&B records a resumed run again from its first row
         replay(read_metrics(metrics.path), recording, config.epochs_per_task, scenario.n_tasks)
     recording.watch(hidden_weights(network))
     recorder = Recorder([metrics, progress, recording], baseline=metrics)
-    if "hidden_weights" in config.get("plots", []):
-        recorder.loggers.append(WeightHistograms(run_dir, hidden_weights(network)))
-    pruning = Pruning(search_trial(config) or (lambda task, accuracy: False))
     callbacks: list[pl.Callback] = [recorder, progress]
+    if "hidden_weights" in config.get("plots", []):
+        callbacks.append(histograms := WeightHistograms(run_dir, hidden_weights(network)))
+        recorder.loggers.append(histograms)
+    pruning = Pruning(search_trial(config) or (lambda task, accuracy: False))
     if config.trainer.threads is None:
         callbacks.append(throttle)
     if config.get("diagnostics"):
         callbacks += [Diagnostics(run_dir), OtherStatistics(run_dir)]
-    trainer = make_trainer(config, run_dir, schedule, [*callbacks, pruning], recording.logger)
+    trainer = make_trainer(config, run_dir, schedule, [*callbacks, pruning], recording.logger, about)
 
     def write_results() -> dict[str, Any]:
         """Write the files of what is measured so far, and return what they add to the summary."""
@@ -162,17 +208,17 @@ def _train(config: DictConfig, run_dir: Path, summary: dict[str, Any], recording
     return {**(write_results() if recorder.rows else summary), "status": status}
 
 
-def _epochs_done(checkpoint: Path | None) -> int | None:
-    """The epoch of the last row in a checkpoint, 0 without rows; None where there is no checkpoint to resume from."""
-    if checkpoint is None:
-        return None
-    content = read_checkpoint(checkpoint)
-    check_form(content, checkpoint)
+def _metrics_file(run_dir: Path, content: dict[str, Any] | None) -> MetricsFile:
+    """metrics.csv, of a resumed run as it was when the checkpoint with this `content` was saved."""
+    if content is None:
+        return MetricsFile(run_dir / METRICS)
     try:
-        rows = content["callbacks"][Recorder.__qualname__]["rows"]
-        return int(rows[-1]["epoch"]) if rows else 0
-    except (KeyError, TypeError, IndexError, ValueError, OverflowError) as error:
-        raise UserError(f"checkpoint: {checkpoint}: callbacks: expected the rows of a run") from error
+        state = content["callbacks"][Recorder.__qualname__]
+        if "file" in state:
+            return MetricsFile(run_dir / METRICS, saved=state["file"])
+        return MetricsFile(run_dir / METRICS, int(state["rows"][-1]["epoch"]) if state["rows"] else 0)
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError, AttributeError) as error:
+        raise UserError(f"checkpoint: {run_dir}: callbacks: expected the rows of a run") from error
 
 
 def _results(learner: Learner, recorder: Recorder) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from metaplast.runs.journal import Job, Journal
 from metaplast.runs.old_keys import OLD_KEYS, OLD_TARGETS, translate_old_keys
 from metaplast.runs.paths import CONFIG, LOCK, SUMMARY, SWEEP
 from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import SUMMARY_BYTES, check_format, is_labels
+from metaplast.runs.summary import SUMMARY_BYTES, check_format, damaged_file, file_digest, is_labels, parse_summary
 from metaplast.runs.untrusted import read_config_text
 
 Value = str | int | float | bool | None
@@ -88,7 +88,12 @@ def read_run(path: Path) -> Run:
     """Read one run directory; one whose files cannot be read has the status `unreadable`, and its error says why."""
     try:
         summary = _summary(path / SUMMARY)
-        config = read_config_text(path / CONFIG) if os.path.lexists(path / CONFIG) else ""
+        has_config = os.path.lexists(path / CONFIG)
+        if has_config and summary.get("config") not in (None, file_digest(path / CONFIG)):
+            raise ValueError(f"{CONFIG} is not the one that the run had (damaged, edited or of another run)")
+        if (name := damaged_file(path, summary)) is not None:
+            raise ValueError(f"{name} is not as the run left it (damaged or edited)")
+        config = read_config_text(path / CONFIG) if has_config else ""
         parsed = yaml.load(config, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
         if any(word in config for word in (*(f"{key.rpartition('.')[2]}:" for key in OLD_KEYS), *OLD_TARGETS)):
             translate_old_keys(parsed)
@@ -198,9 +203,7 @@ def _summary(path: Path) -> dict[str, Any]:
     """What summary.json holds; ValueError where it is not of the form that reports rely on."""
     if not os.path.lexists(path):
         return {}
-    summary = json.loads(read_regular(path, SUMMARY_BYTES, within=path.parent))
-    if not isinstance(summary, dict):
-        raise ValueError(f"{path.name}: expected an object, got {type(summary).__name__}")
+    summary = parse_summary(read_regular(path, SUMMARY_BYTES, within=path.parent))
     for key, fits in _FORMS.items():
         if summary.get(key) is not None and not fits(summary[key]):
             raise ValueError(f"{path.name}: {key}: expected another kind of value")

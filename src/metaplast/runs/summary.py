@@ -1,10 +1,14 @@
 """summary.json: what was run, its status and its results; the whole file is rewritten whenever one of them changes.
 
 The entry `format` is the version of a run directory's files. Format 1, the oldest, lacks the entry; its files are read
-the same way. A newer format than this code knows is refused, not guessed at.
+the same way. From format 3 on, `run_id` and `config` (the SHA-256 of config.yaml) are also in the checkpoints, `files`
+has the SHA-256 of the files that a run ended with, and `sha256` is that of all other entries, so that damage is found.
+A newer format than this code knows is refused, not guessed at.
 """
 
+import hashlib
 import json
+import logging
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -15,20 +19,24 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.errors import UserError
-from metaplast.io import read_regular, write_status
+from metaplast.io import open_regular, read_regular, write_status
 from metaplast.runs.old_keys import translate_old_keys
-from metaplast.runs.paths import SUMMARY
+from metaplast.runs.paths import ACCURACY_MATRIX, CONFIG, DIAGNOSTICS, HIDDEN_WEIGHTS, METRICS, SUMMARY
 from metaplast.runs.status import RunStatus
 
-FORMAT = 2
+FORMAT = 3
 """The version of the files that this code writes."""
 PACKAGES = ("metaplast", "torch", "pytorch-lightning", "avalanche-lib", "hydra-core", "torchmetrics", "wandb", "numpy")
 """Packages that can change a result; their versions are kept with it."""
 
+LARGEST_FILE = 256 << 20
+"""Bytes of the largest file whose digest is taken."""
 ERROR_BYTES = 4096
 """More than what a run that fails adds to its summary."""
 SUMMARY_BYTES = 8 << 20
 """The largest summary.json that is read; one of 1,000 tasks is larger by no more than its matrix, 20 bytes a number."""
+
+log = logging.getLogger(__name__)
 
 
 def description(config: DictConfig) -> dict[str, Any]:
@@ -73,22 +81,60 @@ def versions() -> dict[str, str | None]:
 
 def write_summary(run_dir: Path, summary: dict[str, Any]) -> None:
     """Write summary.json with the number of its format; while a run is going on, with room to say that it failed."""
-    content = {"format": FORMAT, **summary}
-    room = ERROR_BYTES if summary["status"] == RunStatus.RUNNING else 0
+    content, room = {"format": FORMAT, **summary}, ERROR_BYTES
+    if summary["status"] != RunStatus.RUNNING:
+        # The report makes the matrix of a run that broke off again.
+        names = [CONFIG, METRICS, DIAGNOSTICS, HIDDEN_WEIGHTS]
+        names += [ACCURACY_MATRIX] if RunStatus(summary["status"]).is_done else []
+        content["files"], room = {name: digest for name in names if (digest := file_digest(run_dir / name))}, 0
+    content["sha256"] = _digest(content)
     write_status(run_dir / SUMMARY, json.dumps(content, indent=2, ensure_ascii=False) + "\n", room)
 
 
+def file_digest(path: Path) -> str | None:
+    """The SHA-256 of a regular file of a run directory; None where there is none."""
+    try:
+        with open_regular(path, LARGEST_FILE, within=path.parent) as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    except OSError:
+        return None
+
+
+def damaged_file(run_dir: Path, summary: Mapping[str, Any]) -> str | None:
+    """The name of a file that is not as the run left it; None if all that are there are."""
+    known = summary.get("files") or {}
+    found = {name: file_digest(run_dir / name) for name in known if Path(name).name == name}
+    return next((name for name, digest in found.items() if digest not in (None, known[name])), None)
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    others = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(others, indent=2, ensure_ascii=False).encode()).hexdigest()
+
+
+def parse_summary(content: bytes) -> dict[str, Any]:
+    """What the bytes of a summary.json hold; ValueError where they are damaged, or not as they were written."""
+    summary = json.loads(content)
+    if not isinstance(summary, dict):
+        raise ValueError(f"{SUMMARY}: expected an object, got {type(summary).__name__}")
+    signed = "sha256" in summary or summary.get("format") == FORMAT
+    if signed and summary.get("sha256") != _digest(summary):
+        raise ValueError(f"{SUMMARY} is damaged or edited (it does not match its SHA-256)")
+    return summary
+
+
 def read_summary(run_dir: Path) -> dict[str, Any]:
-    """Return what summary.json holds; empty where it is missing or cannot be read.
+    """Return what summary.json holds; empty where it is missing or, with a warning, where it is damaged.
 
     Raises:
         UserError: if it was written by a newer version in a format that this one does not know.
     """
     try:
-        summary = json.loads(read_regular(run_dir / SUMMARY, SUMMARY_BYTES, within=run_dir))
-    except (OSError, ValueError, RecursionError):
+        summary = parse_summary(read_regular(run_dir / SUMMARY, SUMMARY_BYTES, within=run_dir))
+    except FileNotFoundError:
         return {}
-    if not isinstance(summary, dict):
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("%s is not used: %s", run_dir / SUMMARY, " ".join(str(error).split()))
         return {}
     check_format(run_dir, summary)
     translate_old_keys(summary)

@@ -62,8 +62,8 @@ _SEAL_LENGTH = len(_PREFIX) + 64
 _CHUNK = 1 << 20
 LARGEST = 8 << 30
 """Bytes of the largest checkpoint that is read."""
-LARGEST_PICKLE = 6 << 20
-"""Bytes of all in it but its tensors: half a million numbers, for which the unpickler takes a second."""
+LARGEST_PICKLE = 3 << 20
+"""Bytes of all in it but its tensors: 300,000 numbers; for the worst of this size the unpickler takes 4 s."""
 LARGEST_DIRECTORY = 8 << 20
 DEPTH = 64
 
@@ -170,6 +170,18 @@ def tensors_in(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]
             yield from tensors_in(part, f"{name}.{key}" if name else str(key))
 
 
+def not_finite(value: Any) -> Iterator[str]:
+    """The names of the tensors in `value` that hold NaN or an infinity.
+
+    >>> list(not_finite({"a": torch.tensor([3e38, 3e38]), "b": [torch.tensor([1.0, float("nan")])]}))
+    ['b.0']
+    """
+    for name, tensor in tensors_in(value):
+        # The sum takes one pass and no memory; it is infinite for large numbers, too.
+        if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
+            yield name
+
+
 def _sha256(file: BinaryIO, length: int) -> str:
     """Digest of the next `length` bytes, in hexadecimal."""
     digest = hashlib.sha256()
@@ -181,6 +193,14 @@ def _sha256(file: BinaryIO, length: int) -> str:
 
 def _check_loadable(path: Path) -> None:
     """Detect at the first save what would otherwise fail at the resume. Memory-mapped, so no tensor is read."""
+    with zipfile.ZipFile(path) as archive:
+        others = sum(member.file_size for member in archive.infolist() if "/data/" not in member.filename)
+    if others > LARGEST_PICKLE:
+        warnings.warn(
+            f"CHECKPOINT {path.parent} cannot be resumed from: {others:,} bytes beside its tensors, more than the "
+            f"{LARGEST_PICKLE:,} that are read; plugins should keep long lists as tensors",
+            stacklevel=2,
+        )
     try:
         torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
@@ -314,15 +334,42 @@ class SafeCheckpointIO(CheckpointIO):
 class LastCheckpoint(Checkpoint):
     """Save to `path` after every `every` epochs and after the last, and where a signal asks the run to stop.
 
+    No checkpoint with a number that is not finite replaces one without. `about` says which run it is of, as the entry
+    `run`.
+
     Lightning calls checkpoint callbacks after all others, so that the checkpoint has what those keep of the epoch.
     """
 
-    def __init__(self, path: Path, every: int = 1) -> None:
-        self.path, self.every = path, every
+    def __init__(self, path: Path, every: int = 1, about: Mapping[str, Any] | None = None) -> None:
+        self.path, self.every, self.about = path, every, about
+        self._not_finite: frozenset[str] = frozenset()
+        """Tensors of the network that have such numbers from the start, as a mask of -inf may."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Answer signals at the end of a batch from now on; Lightning has installed handlers of its own before."""
+        self._not_finite = frozenset(not_finite(pl_module.state_dict()))
         defer_signals()
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add what run it is of; refuse a state with a number that is not finite, in which no run can go on.
+
+        Raises UserError with the tensor, the task, the epoch, the step and the checkpoint that is kept.
+        """
+        if self.about is not None:
+            checkpoint["run"] = dict(self.about)
+        plugins = [part["plugins"] for part in checkpoint["callbacks"].values() if "plugins" in part]
+        parts = {"plugins": plugins, "optimizer": checkpoint["optimizer_states"], **checkpoint["state_dict"]}
+        name = next((name for name in not_finite(parts) if name not in self._not_finite), None)
+        if name is not None:
+            task, kept = getattr(pl_module, "task", "unknown"), ""
+            if self.path.exists():
+                kept = f"; the checkpoint before is kept, {self.path}"
+            raise UserError(
+                f"training diverged: in epoch {trainer.current_epoch + 1} (task {task}), at step "
+                f"{trainer.global_step}, {name} is not finite{kept}; a smaller strategy.optimizer.lr may help"
+            )
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -4,6 +4,7 @@ What only fails while Lightning restores it becomes an error that names the file
 """
 
 import contextlib
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ import pytorch_lightning as pl
 import torch
 
 from metaplast.errors import UserError
+from metaplast.runs.paths import CONFIG, SUMMARY
+from metaplast.runs.summary import file_digest
+
+log = logging.getLogger(__name__)
 
 
 def check_form(checkpoint: Mapping[str, Any], path: Path) -> None:
@@ -38,6 +43,41 @@ _PARTS: Mapping[str, Any] = {
     "losses": (tuple, list),
 }
 """What the checkpoint of a run holds at least."""
+
+
+def check_run(checkpoint: Mapping[str, Any], run_dir: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of its run: `id`, `config`, `conditions` and `changes`; nothing, of an older version.
+
+    Raises UserError where config.yaml or summary.json is of another run, or config.yaml is not what it was.
+    """
+    about = checkpoint.get("run")
+    if about is None:
+        log.warning("%s: its checkpoint is of an older version and does not say which run it is of", run_dir)
+        return {}
+    kinds = {"id": str, "config": str, "conditions": dict, "changes": list}
+    if not isinstance(about, dict) or any(not isinstance(about.get(key), kind) for key, kind in kinds.items()):
+        raise UserError(f"checkpoint: {run_dir}: run: expected the entries {', '.join(kinds)}")
+    if about["config"] != file_digest(run_dir / CONFIG):
+        raise UserError(
+            f"{run_dir}: its {CONFIG} is not the one that its checkpoint was saved with: it is damaged or edited, or "
+            "one of the two is of another run"
+        )
+    if summary.get("run_id", about["id"]) != about["id"]:
+        raise UserError(f"{run_dir}: its checkpoint and its {SUMMARY} are of different runs")
+    return about
+
+
+def what_changed(before: Mapping[str, Any], now: Mapping[str, Any], where: str) -> list[str]:
+    """The conditions of a run that are others from the point `where` on, a line each.
+
+    >>> what_changed({"threads": 2, "torch": "2.1"}, {"threads": 1, "torch": "2.1"}, "after step 3")
+    ['after step 3: threads=1, before 2']
+    """
+    return [
+        f"{where}: {key}={now.get(key)}, before {before.get(key)}"
+        for key in {**before, **now}
+        if before.get(key) != now.get(key)
+    ]
 
 
 def _name_of(kind: Any) -> str:

@@ -11,10 +11,11 @@ from metaplast.config.instantiate import build
 from metaplast.errors import UserError
 from metaplast.nn import BatchNorm, set_population_statistics, task_norms
 from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT
+from metaplast.runs.summary import read_summary
 from metaplast.runs.untrusted import load_saved_config
 from metaplast.scenarios import Scenario, task_tensors
 from metaplast.training.checkpoint import read_checkpoint
-from metaplast.training.checkpoint_content import check_form
+from metaplast.training.checkpoint_content import check_form, check_run
 from metaplast.training.datamodule import SequentialLoader
 from metaplast.training.task_schedule import Schedule
 from metaplast.training.trainer import SCENARIO, build_network, select_tasks
@@ -132,6 +133,7 @@ def load_finished_run(run_dir: Path, data_dir: Path | None = None, trust: Collec
         raise UserError(f"{path}: holds no model, scenario and strategy, as the configuration of a run does")
     checkpoint = read_checkpoint(run_dir / LAST_CHECKPOINT)
     check_form(checkpoint, run_dir / LAST_CHECKPOINT)
+    check_run(checkpoint, run_dir, read_summary(run_dir))
     state = checkpoint["state_dict"]
     if not {"seed", "data_dir"} <= set(config):
         raise UserError(f"{path}: holds no seed and data_dir, as the configuration of a run does")

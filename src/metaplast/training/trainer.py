@@ -6,7 +6,7 @@ that Python code has built, without a configuration.
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,8 +90,9 @@ def make_trainer(
     schedule: Schedule,
     callbacks: Sequence[Callback],
     logger: Logger | Literal[False],
+    about: Mapping[str, Any] | None = None,
 ) -> pl.Trainer:
-    """The Trainer for all tasks of a run: one device, no distribution, checkpoints in `run_dir`."""
+    """The Trainer for all tasks of a run: one device, no distribution, checkpoints in `run_dir` that say `about` it."""
     every = config.trainer.checkpoint_every
     return pl.Trainer(
         accelerator=config.trainer.accelerator,
@@ -102,7 +103,7 @@ def make_trainer(
         # Every task is tested before any training, for the baseline of forward transfer; a resumed run has it already.
         num_sanity_val_steps=-1 if config.resume is None else 0,
         reload_dataloaders_every_n_epochs=1,
-        callbacks=[*callbacks, *([LastCheckpoint(run_dir / LAST_CHECKPOINT, every)] if every else [])],
+        callbacks=[*callbacks, *([LastCheckpoint(run_dir / LAST_CHECKPOINT, every, about)] if every else [])],
         # One process on one device, whatever a cluster's environment variables tell Lightning about others.
         plugins=[SafeCheckpointIO(), OneProcess()],
         profiler=NoProfiler(),

@@ -147,6 +147,19 @@ def test_a_resumed_run_replaces_the_rows_of_tasks_trained_again(tmp_path: Path) 
     assert np.allclose(edges.mean(1), [1, 9])
 
 
+def test_a_resumed_run_makes_lost_or_damaged_histograms_again(tmp_path: Path) -> None:
+    path, sink = tmp_path / "hidden_weights.npz", WeightHistograms(tmp_path, {"layer1": torch.ones(2, 2)})
+    sink.log_accuracy_matrix(0, R)
+    state, whole = sink.state_dict(), read_histograms(path)
+    for harm in (lambda: path.unlink(), lambda: path.write_bytes(b"PK"), lambda: np.savez(path, x=np.ones(2))):
+        harm()
+        resumed = WeightHistograms(tmp_path, {"layer1": torch.zeros(2, 2)})
+        resumed.load_state_dict(state)
+        assert all(np.array_equal(read_histograms(path)[name], rows) for name, rows in whole.items())
+    resumed.log_accuracy_matrix(1, R)
+    assert [len(rows) for rows in read_histograms(path).values()] == [2, 2]
+
+
 def test_a_network_without_binary_layers_leaves_nothing(tmp_path: Path) -> None:
     WeightHistograms(tmp_path, {}).log_accuracy_matrix(0, R)
     assert list(tmp_path.iterdir()) == []

@@ -68,6 +68,8 @@ class Diagnostics(pl.Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._file: MetricsFile | None = None
+        self._resumed: MetricsFile | None = None
+        """The file of a run that is resumed."""
         self._hooks: list[Any] = []
         self._hidden: dict[str, nn.Parameter] = {}
         self._before: dict[str, Tensor] = {}
@@ -80,7 +82,8 @@ class Diagnostics(pl.Callback):
         """Open the file, that of a resumed run too, and register hooks in the network."""
         learner = cast(Learner, pl_module)
         network = learner.network
-        self._file = MetricsFile(self.folder / DIAGNOSTICS, trainer.current_epoch)
+        self._file = self._resumed or MetricsFile(self.folder / DIAGNOSTICS, trainer.current_epoch)
+        self._resumed = None
         self._hidden = hidden_weights(network)
         activations = [name for name, module in network.named_modules() if isinstance(module, SignActivation)]
         columns = [f"ste_pass_fraction/{name}" for name in activations] + ["logits_std"]
@@ -156,11 +159,13 @@ class Diagnostics(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The state that a resumed run continues from."""
-        return {"remembered": self._remembered}
+        return {"remembered": self._remembered, "file": None if self._file is None else self._file.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state."""
         self._remembered = state_dict["remembered"]
+        if state_dict.get("file") is not None:  # of an older version it is not saved
+            self._file = self._resumed = MetricsFile(self.folder / DIAGNOSTICS, saved=state_dict["file"])
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leave the network as it was."""

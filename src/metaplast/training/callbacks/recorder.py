@@ -4,6 +4,7 @@ Only the file gets a row of epoch 0, before training, whose accuracies are the b
 loggers writes the histograms of hidden weights after every task, hidden_weights.npz and .png.
 """
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from metaplast.errors import UserError
 from metaplast.io import atomic_path
 from metaplast.loggers.base import MetricLogger, Row
 from metaplast.loggers.csv import MetricsFile
@@ -24,6 +26,8 @@ from metaplast.report.figures.paper import write_histograms_figure
 from metaplast.runs.paths import HIDDEN_WEIGHTS
 from metaplast.runs.tables import read_histograms, read_metrics
 from metaplast.training.learner import Learner
+
+log = logging.getLogger(__name__)
 
 
 class Recorder(pl.Callback):
@@ -139,26 +143,29 @@ class Recorder(pl.Callback):
         """The state that a resumed run continues from."""
         flips = self._flips.state_dict() if self._flips is not None else None
         last = self.rows[-1:]  # of a thousand tasks, all rows would be tens of megabytes in every checkpoint
-        return {"train_seconds": self.train_seconds, "samples": self.samples, "rows": last, "flips": flips}
+        state = {"train_seconds": self.train_seconds, "samples": self.samples, "rows": last, "flips": flips}
+        return {**state, "file": self.baseline.state_dict()} if isinstance(self.baseline, MetricsFile) else state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state; earlier rows are those in the file of the baseline, if it is one."""
         self.train_seconds, self.samples = state_dict["train_seconds"], state_dict["samples"]
         self.rows, self._saved_flips = list(state_dict["rows"]), state_dict["flips"]
         if isinstance(self.baseline, MetricsFile) and self.baseline.path.exists():
-            self.rows = [dict(row) for row in read_metrics(self.baseline.path)]
+            self.rows = [dict(row) for row in read_metrics(self.baseline.path)] or self.rows
 
 
-class WeightHistograms:
-    """A logger of the recorder that adds a histogram of every layer after every task.
+class WeightHistograms(pl.Callback):
+    """A logger of the recorder that adds a histogram of every layer after every task, and saves them all.
 
     Args:
-        folder: of the files. Files of a resumed run are continued; rows of tasks that are trained again are replaced.
+        folder: of the files. A resumed run writes them again from its checkpoint, if they are not as it knows them; of
+            a checkpoint of an older version, the rows of tasks that are trained again are replaced.
         weights: the hidden weights by layer, as they are trained.
     """
 
     def __init__(self, folder: Path, weights: Mapping[str, Tensor]) -> None:
         self.folder, self.weights = folder, dict(weights)
+        self._rows: dict[str, np.ndarray[Any, Any]] | None = None
 
     def write(self, row: Mapping[str, float | int]) -> None:
         """Nothing: histograms are of tasks."""
@@ -168,11 +175,33 @@ class WeightHistograms:
         if not self.weights:
             return
         path = self.folder / HIDDEN_WEIGHTS
-        rows = read_histograms(path) if path.exists() else {}
+        if self._rows is None:
+            self._rows = {**read_histograms(path)} if path.exists() else {}
+        rows = self._rows
         for name, hidden in self.weights.items():
             for part, values in weight_histogram(hidden)._asdict().items():
                 before = rows.get(f"{name}/{part}", np.empty((0, len(values)), np.float32))[:task]
                 rows[f"{name}/{part}"] = np.vstack([before, values.numpy()])
+        self._write(path, rows)
+
+    @staticmethod
+    def _write(path: Path, rows: Mapping[str, np.ndarray[Any, Any]]) -> None:
         with atomic_path(path) as temporary:
             np.savez_compressed(temporary, **rows)  # type: ignore[arg-type]  # names are free, numpy's stubs think
         write_histograms_figure(path.with_suffix(".png"), {"": rows})
+
+    def state_dict(self) -> dict[str, Any]:
+        """The histograms so far."""
+        return {name: torch.from_numpy(rows) for name, rows in (self._rows or {}).items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state, and write the file again where it has other rows for the tasks so far."""
+        path, rows = self.folder / HIDDEN_WEIGHTS, {name: saved.numpy() for name, saved in state_dict.items()}
+        self._rows = rows
+        try:
+            found: Mapping[str, Any] = read_histograms(path)
+        except UserError:
+            found = {}
+        if any(not np.array_equal(found.get(name, ())[: len(kept)], kept) for name, kept in rows.items()):
+            log.warning("%s is missing, damaged or edited: made again from the checkpoint", path)
+            self._write(path, rows)
