@@ -1,6 +1,7 @@
 """Going on with a run: when that is refused, and that the run's own configuration counts."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -55,6 +56,76 @@ def test_the_precision_of_a_run_stays_what_it_was(stopped: Path, answer: Answers
     OmegaConf.save(config, stopped / "config.yaml")
     [(resumed, _)] = answer("resume=stopped", "trainer=cpu").runs
     assert (resumed["trainer"]["precision"], resumed["trainer"]["accelerator"]) == ("64-true", "cpu")
+
+
+JOB = ("m=0.7", "seed=3", "logger=none", "hydra.run.dir=job", "resume=auto")
+
+
+@pytest.fixture
+def scontrol(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What Slurm was asked, a line each, by the command that a job finds on its PATH."""
+    (workplace / "bin").mkdir()
+    (workplace / "bin" / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {workplace}/asked\n', encoding="utf-8")
+    (workplace / "bin" / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{workplace / 'bin'}:/usr/bin:/bin")
+    monkeypatch.setenv("SLURM_JOB_ID", "4711")
+    return workplace / "asked"
+
+
+def warned(config: Any, run_dir: Path) -> None:
+    """A run that Slurm warns that its time runs out, once it has a checkpoint."""
+    if config.resume is None:
+        OmegaConf.save(config, run_dir / "config.yaml", resolve=True)
+    about = {"status": "interrupted", "overrides": list(JOB[:3])}
+    (run_dir / "summary.json").write_text(json.dumps(about), encoding="utf-8")
+    (run_dir / "checkpoints").mkdir(exist_ok=True)
+    (run_dir / "checkpoints" / "last.ckpt").touch()
+    os.kill(os.getpid(), signal.SIGUSR1)
+
+
+def test_a_job_of_slurm_is_requeued_once_and_goes_on_by_itself(
+    answer: Answers, workplace: Path, scontrol: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = answer(*JOB, task=warned)
+    assert (first.status, first.runs[0][0]["resume"]) == (138, None)
+    assert first.err.endswith("Slurm starts job 4711 again.\n")
+    assert scontrol.read_text("utf-8") == "requeue 4711\n"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    again = answer(*JOB, task=warned)
+    [(config, run_dir)] = again.runs
+    assert (again.status, config["resume"], config["m"], run_dir) == (138, str(workplace / "job"), 0.7, run_dir)
+    assert scontrol.read_text("utf-8") == "requeue 4711\nrequeue 12_3\n"
+    (workplace / "bin" / "scontrol").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    assert "scontrol requeue 12_3 failed: Command" in answer(*JOB, task=warned).err
+
+
+def test_no_job_is_requeued_that_does_not_resume_by_itself(answer: Answers, scontrol: Path) -> None:
+    assert answer(*JOB[:-1], task=warned).status == 138
+    assert not scontrol.exists()
+
+
+def test_resume_auto_starts_what_has_no_checkpoint_and_refuses_what_is_another_run(
+    answer: Answers, workplace: Path
+) -> None:
+    def die(config: Any, run_dir: Path) -> None:
+        (run_dir / "config.yaml").touch()
+        raise ValueError("before the first checkpoint")
+
+    assert answer(*JOB, task=die).status == 1
+    for _ in range(2):
+        [(config, _)] = answer(*JOB).runs
+        assert config["resume"] is None
+    answer(*JOB, task=warned)
+    for arguments, said in [
+        (JOB[-1:], "resume=auto: expected hydra.run.dir=DIRECTORY as well"),
+        (("m=1", *JOB[1:]), "resume=auto: the run in job was started with m=0.7 seed=3 logger=none, not m=1 "),
+    ]:
+        answered = answer(*arguments)
+        assert (answered.status, answered.runs, answered.err.count("\n")) == (2, [], 1)
+        assert answered.err.startswith(said)
+    (workplace / "job" / "summary.json").write_text('{"status": "completed"}', encoding="utf-8")
+    assert answer(*JOB).err == "resume=auto: the run in job is completed, so that nothing is left to do\n"
 
 
 def test_the_data_of_a_resumed_run_may_lie_elsewhere(stopped: Path, answer: Answers) -> None:

@@ -19,7 +19,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from metaplast.cli.resume import apply_resume
+from metaplast.cli.resume import apply_resume, resolve_auto
 from metaplast.config.constraints import Constraint, problem
 from metaplast.config.overrides import TYPED_NOW, cli_overrides, override_key, quote_path
 from metaplast.config.validate import check
@@ -27,7 +27,7 @@ from metaplast.errors import FAILED, REFUSED, HydraAbort, UserError
 from metaplast.private_api import sweep_jobs
 from metaplast.runs.directory import create_run_dir
 from metaplast.runs.journal import queued
-from metaplast.runs.paths import JOBS, SWEEP
+from metaplast.runs.paths import JOBS, LOCK, SWEEP
 from metaplast.search.first_tasks import FirstTasks, check_first_tasks, is_first_tasks
 from metaplast.search.sweeper import Search, check_search, is_search
 from metaplast.sweep.launcher import LocalLauncher
@@ -71,11 +71,14 @@ class ValidateAndReserve(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Validate the run and reserve its directory, or load the run that `resume` names."""
         with _abort_hydra():
+            own = resolve_auto(config)
             check(config)
             if config.resume is True:
                 raise UserError("resume=true: resumes a sweep, which needs -m; a run is resumed by resume=DIRECTORY")
-            run_dir = None if config.resume is None else apply_resume(config)
+            run_dir = None if config.resume is None else apply_resume(config, own)
             check_data_dir(str(config.data_dir))
+            if run_dir is None and own and (Path(config.hydra.run.dir) / LOCK).exists():
+                run_dir = Path(config.hydra.run.dir)  # of a run that ended before its first checkpoint
             if run_dir is None:
                 _reserve(config, "hydra.run.dir")
             else:

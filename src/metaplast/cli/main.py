@@ -100,22 +100,24 @@ def _hydra_task(task: Task) -> Callable[["DictConfig"], Any]:
         hydra_config = HydraConfig.get()
         if hydra_config.mode == RunMode.MULTIRUN:
             return run_in_sweep(task, config, hydra_config)
-        return run_in_directory(task, config, Path(hydra_config.runtime.output_dir))
+        run_dir, requeue = Path(hydra_config.runtime.output_dir), "resume=auto" in hydra_config.overrides.task
+        return run_in_directory(task, config, run_dir, requeue)
 
     return hydra_task
 
 
-def run_in_directory(task: Task, config: "DictConfig", run_dir: Path) -> Any:
+def run_in_directory(task: Task, config: "DictConfig", run_dir: Path, requeue: bool = False) -> Any:
     """Run `task` in its reserved directory, and remove the directory where the run is refused before its first step.
 
-    Raises HydraAbort, with the error as its cause; SystemExit where the run is stopped from outside.
+    `requeue` is that of `handle_signals`. Raises HydraAbort, with the error as its cause; SystemExit where the run is
+    stopped from outside.
     """
     from metaplast.runs.directory import has_checkpoint, lock_run_dir, remove_run_dir
     from metaplast.sweep.job import check_again
     from metaplast.training.signals import handle_signals, how_to_resume
 
     try:
-        with handle_signals(run_dir), lock_run_dir(run_dir):
+        with handle_signals(run_dir, requeue), lock_run_dir(run_dir):
             check_again(config)
             print(_about(config, run_dir), flush=True)
             return task(config, run_dir)

@@ -8,7 +8,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from metaplast.config.overrides import TYPED_NOW, cli_overrides, override_key
 from metaplast.config.validate import check
 from metaplast.errors import UserError
-from metaplast.runs.directory import saved_config
+from metaplast.runs.directory import has_checkpoint, saved_config
+from metaplast.runs.status import RunStatus
+from metaplast.runs.summary import read_summary
 from metaplast.runs.untrusted import names_trusted
 
 CHANGEABLE = ("data_dir", "trainer", "logger")
@@ -18,15 +20,41 @@ Nor `trainer.precision`. What another machine may change in the numbers is said 
 """
 
 
-def apply_resume(config: DictConfig) -> Path:
+AUTO = "auto"
+"""The value of `resume` with which a command that a scheduler starts again resumes its own run."""
+
+
+def resolve_auto(config: DictConfig) -> bool:
+    """Replace `resume=auto` by the run in hydra.run.dir, or null if it has no checkpoint; return whether it was so.
+
+    Raises UserError where hydra.run.dir is not typed, or holds a run that is complete or was started otherwise.
+    """
+    if config.get("resume") != AUTO:
+        return False
+    run_dir, typed = Path(config.hydra.run.dir).expanduser(), cli_overrides(config)
+    if "hydra.run.dir" not in map(override_key, typed):
+        raise UserError("resume=auto: expected hydra.run.dir=DIRECTORY as well, the directory of the run")
+    before = read_summary(run_dir)
+    asked = [override for override in map(str, config.hydra.overrides.task) if override_key(override) not in TYPED_NOW]
+    if (had := before.get("overrides", asked)) != asked:
+        raise UserError(f"resume=auto: the run in {run_dir} was started with {' '.join(had)}, not {' '.join(asked)}")
+    if RunStatus(before.get("status", RunStatus.STARTING)).is_done:
+        raise UserError(f"resume=auto: the run in {run_dir} is {before['status']}, so that nothing is left to do")
+    with read_write(config):
+        config.resume = str(run_dir) if has_checkpoint(run_dir) else None
+    return True
+
+
+def apply_resume(config: DictConfig, own: bool = False) -> Path:
     """Replace `config` by the configuration of the run that `config.resume` names, and return the run's directory.
 
-    `config` is composed, with Hydra's section; overrides of `CHANGEABLE` stay in force. Raises UserError where there is
-    no such run, where it is complete, and for any other override.
+    `config` is composed, with Hydra's section; overrides of `CHANGEABLE` stay in force. `own` says that the overrides
+    are those that the run was started with. Raises UserError where there is no such run, where it is complete, and for
+    any other override.
     """
     resume, trust = config.resume, names_trusted(config.get("trust"))
     run_dir = Path(resume).expanduser().absolute()
-    changes = _changed_keys(cli_overrides(config), resume)
+    changes = [] if own else _changed_keys(cli_overrides(config), resume)
     saved = saved_config(run_dir, resume, trust)
     precision = OmegaConf.select(saved, "trainer.precision")
     for change in changes:

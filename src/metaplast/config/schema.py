@@ -100,7 +100,8 @@ SETTINGS: Mapping[str, Setting] = {
     "data_dir": Setting(TEXT, "Directory in which data sets are looked for and to which they are downloaded."),
     "resume": Setting(
         either(TEXT, Constraint("true (with -m)", lambda value: value is True, {"const": True}), NULL),
-        "Directory of an interrupted run to resume with its own configuration; true with -m resumes a sweep.",
+        "Directory of an interrupted run to resume with its own configuration; auto: the run in hydra.run.dir, a new "
+        "one if it has no checkpoint; true with -m resumes a sweep.",
     ),
     "trust": Setting(
         either(_DOTTED, list_of(_DOTTED, "a list of such"), NULL),

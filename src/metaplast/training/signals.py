@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import stat
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from types import FrameType
 from typing import NoReturn, TextIO
 
 from metaplast.config.overrides import quote_path
-from metaplast.errors import INTERRUPTED, PIPE_CLOSED, STOPPED_BY
+from metaplast.errors import INTERRUPTED, PIPE_CLOSED, STOPPED_BY, WARNED
 from metaplast.runs.directory import has_checkpoint
 from metaplast.system import train_command
 
@@ -36,10 +37,11 @@ _request = _Request()
 
 
 @contextmanager
-def handle_signals(run_dir: Path) -> Iterator[None]:
+def handle_signals(run_dir: Path, requeue: bool = False) -> Iterator[None]:
     """End a run that is stopped from outside by SystemExit with a status of `STOPPED_BY`, after one line on stderr.
 
-    A closed standard output stops a run as well.
+    A closed standard output stops a run as well. With `requeue`, a run that SIGUSR1 stops under Slurm, with a
+    checkpoint, asks Slurm to start its job again.
     """
     try:
         with exit_on_signals():
@@ -50,6 +52,8 @@ def handle_signals(run_dir: Path) -> Iterator[None]:
             raise
         with suppress(OSError):  # the terminal is closed
             print(f"Stopped by {STOPPED_BY[status]}. {how_to_resume(run_dir)}", file=sys.stderr, flush=True)
+        if requeue and status == WARNED and "SLURM_JOB_ID" in os.environ and has_checkpoint(run_dir):
+            _requeue()  # last, since Slurm ends the job for that
         raise SystemExit(status) from stop
 
 
@@ -155,6 +159,18 @@ def _is_closed(stream: TextIO) -> bool:
     except BrokenPipeError:
         return True
     return False
+
+
+def _requeue() -> None:
+    """Ask Slurm to run this job again; a task of an array is ARRAY_TASK."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    job = f"{array}_{task}" if array and task else os.environ["SLURM_JOB_ID"]
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True, capture_output=True, timeout=60)
+    except (OSError, subprocess.SubprocessError) as error:
+        print(f"scontrol requeue {job} failed: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    else:
+        print(f"Slurm starts job {job} again.", file=sys.stderr, flush=True)
 
 
 def how_to_resume(run_dir: Path) -> str:
