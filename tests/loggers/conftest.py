@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -61,6 +62,8 @@ def wandb_nobody(
 class Stub(ThreadingHTTPServer):
     """As much of W&B's server as runs, artifacts and `wandb sync` need, on the loopback address; keeps what arrives."""
 
+    daemon_threads = True
+
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
@@ -76,6 +79,8 @@ class Stub(ThreadingHTTPServer):
         """The variables of each upsertView: workspaces and reports."""
         self.broken = False
         """Whether file streams are refused."""
+        self.fault: str | None = None
+        """What it does instead: a status, `empty` (`200 {}` to all), `drip` (a byte now and then), garbage, …"""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of a client that goes away."""
@@ -116,6 +121,22 @@ class _Answers(BaseHTTPRequestHandler):
     server: Stub
 
     def log_message(self, *_: object) -> None: ...
+
+    def handle_one_request(self) -> None:
+        """Answer the next request, or do to it what the server's fault is."""
+        fault, unparsed = self.server.fault, {"silent": b"", "garbage": b"\0\xffnonsense\r\n" * 9, "closed": b""}
+        if fault == "silent":
+            time.sleep(30)
+        if fault == "drip":
+            self.connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n")
+            for _ in range(100):
+                self.connection.sendall(b" ")
+                time.sleep(0.3)
+        if fault in ("drip", *unparsed):
+            self.connection.sendall(unparsed.get(fault, b""))
+            self.close_connection = True
+        else:
+            super().handle_one_request()
 
     def do_HEAD(self) -> None:
         self._answer({})
@@ -178,8 +199,12 @@ class _Answers(BaseHTTPRequestHandler):
         return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
 
     def _answer(self, answer: dict[str, Any], status: int = 200) -> None:
-        content = json.dumps(answer).encode()
+        fault = self.server.fault or ""
+        status = int(fault) if fault.isdigit() else 302 if fault == "redirect" else status
+        content = json.dumps({} if fault else answer).encode()
         self.send_response(status)
+        if status == 302:
+            self.send_header("Location", self.server.url + self.path)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":

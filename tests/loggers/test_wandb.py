@@ -23,6 +23,7 @@ from wandb.util import get_core_path
 from metaplast.errors import UserError
 from metaplast.loggers.base import NullLogger
 from metaplast.loggers.wandb import (
+    CALL_SECONDS,
     MODEL_FILES,
     PROBE_SECONDS,
     WandbRun,
@@ -186,13 +187,48 @@ def test_a_killed_wandb_ends_no_training_and_the_next_run_is_recorded(
             run.write(ROWS[0])
             time.sleep(0.05)
 
-    with pytest.warns(UserWarning, match=r"W&B failed .*wandb sync .*offline-run-"):
+    with pytest.warns(UserWarning, match=r"W&B failed .*scripts/sync\.py /"):
         train()
     run.finish()
     following = create_logger(SETTINGS, tmp_path / "b", CONFIG, "name")
     following.write(ROWS[1])
     following.finish()
     assert [row["epoch"] for row in history(tmp_path / "b")] == [2]
+
+
+FAULTS = ("closed", "silent", "500", "429", "401", "empty", "garbage", "drip", "redirect")
+CASES = [
+    pytest.param(fault, when, marks=() if (fault, when) in (("500", "start"), ("empty", "later")) else pytest.mark.slow)
+    for fault in FAULTS
+    for when in ("start", "later")
+]
+
+
+@pytest.mark.parametrize(("fault", "when"), CASES)
+def test_a_faulty_server_neither_ends_nor_delays_a_run_and_its_rows_can_be_uploaded_later(
+    tmp_path: Path, stub: Any, fault: str, when: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    stub.fault = fault if when == "start" else None
+    start = time.monotonic()
+    run = create_logger({**SETTINGS, "mode": "online"}, tmp_path, CONFIG, "name")
+    assert time.monotonic() - start < 5 + 4  # the second is for the imports and the processes of a busy machine
+    stub.fault = fault
+    start = time.monotonic()
+    logged(run)
+    run.finish()
+    assert time.monotonic() - start < CALL_SECONDS + 4
+    (warning,) = [str(warning.message) for warning in recwarn if "W&B" in str(warning.message)]
+    assert f"python scripts/sync.py {tmp_path}" in warning
+    assert "\n" not in warning
+    assert not list(tmp_path.rglob("*.synced"))
+
+
+def test_a_server_that_refuses_the_rows_for_good_is_said(tmp_path: Path, stub: Any) -> None:
+    stub.broken = True
+    run = create_logger({**SETTINGS, "mode": "online"}, tmp_path, CONFIG, "name")
+    logged(run)
+    with pytest.warns(UserWarning, match=r"did not take everything\); .* python scripts/sync\.py /"):
+        run.finish()
 
 
 @pytest.mark.parametrize("settings", [{"name": "none"}, {**SETTINGS, "mode": "disabled"}])
@@ -224,7 +260,7 @@ def test_online_without_a_server_falls_back_to_offline_in_seconds_and_says_how_t
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # no server listens there
     start = time.monotonic()
     with pytest.warns(
-        UserWarning, match=r"127\.0\.0\.1:9 does not answer; recording offline, .* wandb sync /.*offline-run"
+        UserWarning, match=r"127\.0\.0\.1:9 does not answer; recording offline, .* python scripts/sync\.py /"
     ):
         run = create_logger({**SETTINGS, "mode": "online"}, tmp_path, CONFIG, "name")
     assert time.monotonic() - start < 5

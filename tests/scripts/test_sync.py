@@ -44,13 +44,13 @@ def test_runs_without_anything_to_upload_need_no_server_and_say_why(tmp_path: Pa
         if recording:
             (tmp_path / name / "wandb" / recording).mkdir(parents=True)
             (tmp_path / name / "wandb" / recording / "run-abc.wandb").touch()
-    (tmp_path / "c" / "wandb" / "offline-run-20261124_100000-abc" / "run-abc.wandb.synced").touch()
+    for marker in ("b/wandb/run-20261124_100000-abc", "c/wandb/offline-run-20261124_100000-abc"):
+        (tmp_path / marker / "run-abc.wandb.synced").touch()
     done = command(str(tmp_path), home=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         f"{tmp_path}/a: W&B did not record it",
-        f"{tmp_path}/b: recorded online; if that was cut: "
-        f"wandb sync --include-online {tmp_path}/b/wandb/run-20261124_100000-abc",
+        f"{tmp_path}/b: uploaded before",
         f"{tmp_path}/c: uploaded before",
     ]
     (tmp_path / "c" / "wandb" / "offline-run-20261124_100000-abc" / "run-abc.wandb.synced").unlink()

@@ -1,7 +1,8 @@
 """Record a run in Weights & Biases, beside the files of its run directory.
 
-Recording is offline in RUN_DIR/wandb unless online is requested. Nothing here prompts or waits for an unreachable
-network: the server is probed for at most a few seconds. A failure of W&B does not end the training.
+Recording is offline in RUN_DIR/wandb unless online is requested. Nothing here prompts, and no call of W&B is waited for
+longer than a few seconds. Whatever W&B raises, or its process dies of, it is given up with one warning. The training
+goes on, and `scripts/sync.py` uploads the run later.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from metaplast.errors import UserError
 from metaplast.loggers.base import NullLogger
+from metaplast.loggers.wandb_offline import mark_synced
 from metaplast.metrics import average_accuracy, backward_transfer, forgetting
 from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, SUMMARY
 
@@ -28,8 +30,18 @@ if TYPE_CHECKING:
     import wandb
     from pytorch_lightning.loggers import WandbLogger
 
+T = TypeVar("T")
 
-PROBE_SECONDS = 2.5
+PROBE_SECONDS = 1.5
+"""Limit for the first answer of a server."""
+INIT_SECONDS = 3.0
+"""Limit for a server that responds, but does not start a run; together with the probe, less than 5 s."""
+CALL_SECONDS = 4.0
+"""Limit for any other call, and for uploading the rest at the end; what is not uploaded stays on the disk."""
+MODEL_SECONDS = 600.0
+"""The limit at the end where the model is uploaded, too, and the server responds."""
+SERVICE_SECONDS = 30.0
+"""Limit for starting W&B's own process on a busy machine, on top of the others."""
 
 
 def require_credentials() -> str:
@@ -57,13 +69,11 @@ def require_server() -> str:
 
 
 def server_responds(url: str) -> bool:
-    """Whether a server responds at `url` within `PROBE_SECONDS`, with any status; through the usual proxies."""
-    replies: list[bool] = []
-    # In a thread, since looking up a name has no timeout of its own.
-    probe = threading.Thread(target=lambda: replies.append(_ask(url)), daemon=True)
-    probe.start()
-    probe.join(PROBE_SECONDS)
-    return replies == [True]
+    """Whether a server at `url` responds within `PROBE_SECONDS` and is not out of order; through the usual proxies."""
+    try:
+        return _within(PROBE_SECONDS, lambda: _ask(url))  # looking up a name has no timeout of its own
+    except TimeoutError:
+        return False
 
 
 def _credentials() -> str:
@@ -79,17 +89,50 @@ def _credentials() -> str:
     return str(session.settings.base_url)
 
 
+OUT_OF_ORDER = (429, 500, 502, 503, 504)
+"""Statuses after which W&B would repeat a request for minutes."""
+
+
 def _ask(url: str) -> bool:
     try:
         with urlopen(Request(url, method="HEAD"), timeout=PROBE_SECONDS):
             return True
     except HTTPError as error:
         error.close()
-        return True
+        return error.code not in OUT_OF_ORDER
     except URLError as error:
         return isinstance(error.reason, ssl.SSLError)  # it is there; W&B may know its certificate
     except (OSError, ValueError):
         return False
+
+
+def _within(seconds: float, action: Callable[[], T]) -> T:
+    """The result of `action`, which is abandoned, in its thread, if it takes longer.
+
+    Raises:
+        TimeoutError: if it takes longer.
+        RuntimeError: if it raises anything, such as the SystemExit by which W&B tells that its process died.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            results.append(action())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        reason = str(errors[0]).partition("\n")[0]
+        raise RuntimeError(reason if isinstance(errors[0], Exception) else f"its process ended: {reason}") from errors[
+            0
+        ]
+    if not results:
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    return results[0]
 
 
 MODES = ("offline", "online", "disabled", "shared")
@@ -109,13 +152,6 @@ TASK_METRICS = ("after_task/*", "accuracy_matrix")
 STEPS = ("epoch", "task", "step", "epoch_in_task", "trainer/global_step")
 """Used as x axes only."""
 
-INIT_SECONDS = 10.0
-"""Limit for a server that responds, but does not start a run."""
-FINISH_SECONDS = 20.0
-"""Limit for uploading the rest, a megabyte at most; what is not uploaded stays on the disk."""
-MODEL_SECONDS = 600.0
-"""The same where the model is uploaded, too."""
-
 MODEL_FILES = (LAST_CHECKPOINT, CONFIG, SUMMARY)
 """Files of a run directory that make up its model: weights, configuration and results."""
 
@@ -131,24 +167,29 @@ class WandbRun(NullLogger):
     def __init__(self, run: "wandb.Run", run_dir: Path) -> None:
         self._run: wandb.Run | None = run
         self._started_as, self._run_dir = run, run_dir
+        self._finish_seconds = CALL_SECONDS
         self._weights: Mapping[str, Tensor] = {}
-        self._sync = f"wandb sync {shlex.quote(str(run.settings.sync_dir))}"
+        self._recording = Path(run.settings.sync_file)
         self.view_command = f"wandb leet {shlex.quote(str(run_dir / 'wandb'))}"
-        self.sync_command = self._sync if run.offline else None
-        for name in STEPS:
-            run.define_metric(name, hidden=True)
-        for name in EPOCH_METRICS:
-            run.define_metric(name, step_metric="epoch")
-        for name in TASK_METRICS:
-            run.define_metric(name, step_metric="task")
+        self.sync_command = sync_command(run_dir) if run.offline else None
+        self._guarded(_define_axes)
 
     @functools.cached_property
     def logger(self) -> "WandbLogger":
         """For `Trainer(logger=…)`: what a LightningModule logs by itself goes to the same run."""
         from pytorch_lightning.loggers import WandbLogger  # takes seconds, needed only with a Trainer
 
+        guarded = self._guarded
+
+        class GuardedLogger(WandbLogger):
+            def log_metrics(self, *arguments: Any, **named: Any) -> None:
+                guarded(lambda _: WandbLogger.log_metrics(self, *arguments, **named))
+
+            def log_hyperparams(self, *arguments: Any, **named: Any) -> None:
+                guarded(lambda _: WandbLogger.log_hyperparams(self, *arguments, **named))
+
         run = self._started_as
-        return WandbLogger(experiment=run, project=run.project, save_dir=self._run_dir)
+        return GuardedLogger(experiment=run, project=run.project, save_dir=self._run_dir)
 
     def watch(self, weights: Mapping[str, Tensor]) -> None:
         """Add histograms of these hidden weights, by layer, to every row from now on."""
@@ -159,7 +200,8 @@ class WandbRun(NullLogger):
         from metaplast.loggers.wandb_charts import weights_histogram
 
         histograms = {f"hidden_weights/{name}": weights_histogram(hidden) for name, hidden in self._weights.items()}
-        self._log({**row, "trainer/global_step": row["step"], **histograms})
+        values = {**row, "trainer/global_step": row["step"], **histograms}
+        self._guarded(lambda run: run.log(values))
 
     def log_accuracy_matrix(self, task: int, R: Tensor) -> None:
         """Log the matrix (T, T) or (T, 1) as a picture, its figures over the tasks so far and, at the end, tables."""
@@ -174,10 +216,11 @@ class WandbRun(NullLogger):
             "after_task/backward_transfer": backward_transfer(seen),
         }
         defined = {name: value for name, value in figures.items() if value == value}  # not NaN
-        self._log({"task": task, **defined, "accuracy_matrix": matrix_image(R)})
-        # Online, W&B asks the server before it takes a table, and waits for a minute where there is none any more.
-        if task == len(R) - 1 and (self._run.offline or server_responds(self._run.settings.base_url)):
-            self._log({"accuracy_table": matrix_table(R), "accuracy_heat_map": matrix_chart(R)})
+        self._guarded(lambda run: run.log({"task": task, **defined, "accuracy_matrix": matrix_image(R)}))
+        if task == len(R) - 1:
+            self._guarded(
+                lambda run: run.log({"accuracy_table": matrix_table(R), "accuracy_heat_map": matrix_chart(R)})
+            )
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Add the results to W&B's summary, except what W&B stores elsewhere."""
@@ -191,38 +234,64 @@ class WandbRun(NullLogger):
         """
         import wandb
 
-        # Online, W&B waits for a server that is gone.
-        if self._run is None or not (self._run.offline or server_responds(self._run.settings.base_url)):
-            return
-        artifact = wandb.Artifact(f"model-{self._run.id}", type="model", metadata=dict(metadata))
-        for name in MODEL_FILES:
-            artifact.add_file(str(self._run_dir / name), name=name, policy="immutable")
-        self._guarded(lambda run: run.log_artifact(artifact))
+        def log(run: "wandb.Run") -> None:
+            artifact = wandb.Artifact(f"model-{run.id}", type="model", metadata=dict(metadata))
+            for name in MODEL_FILES:
+                artifact.add_file(str(self._run_dir / name), name=name, policy="immutable")
+            run.log_artifact(artifact)
+
+        if self._run is not None and (self._run.offline or server_responds(self._run.settings.base_url)):
+            self._finish_seconds = MODEL_SECONDS
+            self._guarded(log)
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run, as failed unless the exit code is 0. Call it whatever happens; a second call does nothing."""
-        self._guarded(lambda run: run.finish(exit_code=exit_code))
+        self._guarded(lambda run: _finish(run, exit_code), self._finish_seconds)
+        if self._run is not None and not self._run.offline:
+            with contextlib.suppress(OSError):
+                mark_synced(self._recording)
         self._run = None
 
-    def _log(self, values: Mapping[str, Any]) -> None:
-        self._guarded(lambda run: run.log(dict(values)))
-
-    def _guarded(self, action: "Callable[[wandb.Run], object]") -> None:
+    def _guarded(self, action: "Callable[[wandb.Run], object]", seconds: float = CALL_SECONDS) -> None:
         """Apply `action` to the run; if W&B fails, warn once and continue without it."""
         import wandb
 
-        if self._run is None:
+        run = self._run
+        if run is None:
             return
         try:
-            action(self._run)
-        except Exception as error:  # whatever it is: its process was killed, its server sent nonsense, time is up
+            _within(seconds, lambda: action(run))
+        except (RuntimeError, TimeoutError) as error:
             self._run = None
-            with contextlib.suppress(Exception):
-                wandb.teardown()  # so that the next run in this process starts W&B again
+            self.sync_command = sync_command(self._run_dir)
+            with contextlib.suppress(RuntimeError, TimeoutError):
+                _within(1, wandb.teardown)  # so that the next run in this process starts W&B again
             warnings.warn(
-                f"W&B failed ({_line(error)}); the run directory has everything, {self._sync} uploads what W&B got",
+                f"W&B failed ({error}); later rows, perhaps earlier ones, are in metrics.csv only; "
+                f"upload the run later by: {self.sync_command}",
                 stacklevel=3,
             )
+
+
+def sync_command(run_dir: Path) -> str:
+    """What uploads the run in `run_dir` later, completed from its files."""
+    return f"python scripts/sync.py {shlex.quote(str(run_dir))}"
+
+
+def _finish(run: "wandb.Run", exit_code: int) -> None:
+    run.finish(exit_code=exit_code)
+    # Of a server that refuses the rows for good, W&B says so in this file only.
+    if not run.offline and b"fatal error" in Path(run.settings.log_internal).read_bytes():
+        raise RuntimeError("its server did not take everything")
+
+
+def _define_axes(run: "wandb.Run") -> None:
+    for name in STEPS:
+        run.define_metric(name, hidden=True)
+    for name in EPOCH_METRICS:
+        run.define_metric(name, step_metric="epoch")
+    for name in TASK_METRICS:
+        run.define_metric(name, step_metric="task")
 
 
 def create_logger(
@@ -251,7 +320,7 @@ def create_logger(
         run_id: W&B's id of the run; a new one where it is None.
 
     Raises:
-        UserError: if there is no such mode, there are no credentials for online recording, or W&B cannot start at all.
+        UserError: if there is no such mode, or there are no credentials for online recording.
     """
     if settings["name"] == "none":
         return NullLogger()
@@ -262,7 +331,6 @@ def create_logger(
         return NullLogger()
     # W&B reports on itself to its server, from offline runs, too; read when it starts.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    import wandb
 
     arguments = {
         "project": settings["project"],
@@ -275,44 +343,34 @@ def create_logger(
         "dir": str(run_dir),
         "id": run_id,
     }
-    finish_seconds = MODEL_SECONDS if settings.get("model_artifact") else FINISH_SECONDS
     run_dir.mkdir(parents=True, exist_ok=True)  # else W&B takes the system's temporary folder
     if mode != "offline":
         server = require_credentials()
+        reason = "does not answer"
         try:
             if server_responds(server):
-                return WandbRun(_init(mode, arguments, finish_seconds), run_dir)
-            reason = "does not answer"
-        except wandb.Error as error:
-            reason = f"cannot be used ({_line(error)})"
-        run = WandbRun(_init_offline(arguments), run_dir)
-        warnings.warn(f"W&B: {server} {reason}; recording offline, upload later by: {run.sync_command}", stacklevel=2)
-        return run
-    return WandbRun(_init_offline(arguments), run_dir)
-
-
-def _init_offline(arguments: Mapping[str, Any]) -> "wandb.Run":
-    import wandb
-
+                return WandbRun(_init(mode, arguments), run_dir)
+        except (RuntimeError, TimeoutError) as error:
+            reason = f"cannot be used ({error})"
+        later = f"recording offline, upload later by: {sync_command(run_dir)}"
+        warnings.warn(f"W&B: {server} {reason}; {later}", stacklevel=2)
     try:
-        return _init("offline", arguments, FINISH_SECONDS)
-    except wandb.Error as error:
-        raise UserError(f"logger: W&B cannot start ({_line(error)}); logger=none does without it") from error
+        return WandbRun(_init("offline", arguments), run_dir)
+    except (RuntimeError, TimeoutError) as error:
+        warnings.warn(f"W&B cannot start ({error}); metrics.csv has all rows, W&B none", stacklevel=2)
+        return NullLogger()
 
 
-def _init(mode: Any, arguments: Mapping[str, Any], finish_seconds: float) -> "wandb.Run":
+def _init(mode: Any, arguments: Mapping[str, Any]) -> "wandb.Run":
     import wandb
 
     quiet = wandb.Settings(
         silent=True,
         console="off",
         init_timeout=INIT_SECONDS,
-        finish_timeout=finish_seconds,
-        finish_timeout_raises=True,
+        finish_timeout=MODEL_SECONDS,  # the limit that ends sooner is our own
     )
+    _within(SERVICE_SECONDS, lambda: wandb.setup().ensure_service())
     # W&B would continue a run that is still open in this process, whoever opened it.
-    return wandb.init(mode=mode, reinit="create_new", settings=quiet, **arguments)
-
-
-def _line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]
+    start = functools.partial(wandb.init, mode=mode, reinit="create_new", settings=quiet, **arguments)
+    return _within(SERVICE_SECONDS if mode == "offline" else INIT_SECONDS + 0.5, start)

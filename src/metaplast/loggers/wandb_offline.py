@@ -268,8 +268,6 @@ def skip_reason(run: Run) -> str | None:
         return "W&B did not record it"
     if run.status is RunStatus.RUNNING:
         return "still running"
-    if not recording.parent.name.startswith(OFFLINE):
-        return f"recorded online; if that was cut: wandb sync --include-online {recording.parent}"
     return "uploaded before" if sync_marker(recording).exists() else None
 
 
@@ -327,7 +325,7 @@ def _copy_whole(run: Run, folders: ExitStack) -> tuple[Path, Path, str]:
 
 def _mark_as_synced(recording: Path) -> None:
     try:
-        os.close(os.open(sync_marker(recording), os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
+        mark_synced(recording)
     except OSError as error:
         raise UserError(f"cannot be uploaded: {error}") from error
 
@@ -372,6 +370,12 @@ def sync_marker(recording: Path) -> Path:
     return recording.with_suffix(".wandb.synced")
 
 
+def mark_synced(recording: Path) -> None:
+    """Note that a recording is uploaded; raises OSError if that cannot be written."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    os.close(os.open(sync_marker(recording), flags, 0o666))
+
+
 def _copy(recording: Path, folder: Path) -> Path:
     """A copy of a recording with its files, since W&B marks what it uploads as synced even if that failed."""
     shutil.copytree(
@@ -389,7 +393,7 @@ def _is_synced(recordings: Sequence[Path]) -> bool:
 
 
 def _wandb_sync(recordings: Sequence[Path]) -> None:
-    command = [sys.executable, "-m", "wandb", "sync", "-n", str(TOGETHER), *map(str, recordings)]
+    command = [sys.executable, "-m", "wandb", "sync", "--include-online", "-n", str(TOGETHER), *map(str, recordings)]
     environment = {"WANDB_ERROR_REPORTING": "false", **os.environ}
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     lines = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
