@@ -264,6 +264,7 @@ class WandbRun(NullLogger):
         except (RuntimeError, TimeoutError) as error:
             self._run = None
             self.sync_command = sync_command(self._run_dir)
+            _quiet_threads()
             with contextlib.suppress(RuntimeError, TimeoutError):
                 _within(1, wandb.teardown)  # so that the next run in this process starts W&B again
             warnings.warn(
@@ -283,6 +284,13 @@ def _finish(run: "wandb.Run", exit_code: int) -> None:
     # Of a server that refuses the rows for good, W&B says so in this file only.
     if not run.offline and b"fatal error" in Path(run.settings.log_internal).read_bytes():
         raise RuntimeError("its server did not take everything")
+
+
+@functools.cache
+def _quiet_threads() -> None:
+    """W&B's own threads, too, raise what it failed with; that is said once."""
+    shown = threading.excepthook
+    threading.excepthook = lambda raised: None if raised.exc_type.__module__.startswith("wandb.") else shown(raised)
 
 
 def _define_axes(run: "wandb.Run") -> None:
