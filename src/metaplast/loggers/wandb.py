@@ -246,7 +246,7 @@ class WandbRun(NullLogger):
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run, as failed unless the exit code is 0. Call it whatever happens; a second call does nothing."""
-        self._guarded(lambda run: _finish(run, exit_code), self._finish_seconds)
+        self._guarded(lambda run: _finish(run, exit_code), self._finish_seconds + 1)
         if self._run is not None and not self._run.offline:
             with contextlib.suppress(OSError):
                 mark_synced(self._recording)
@@ -357,26 +357,29 @@ def create_logger(
         reason = "does not answer"
         try:
             if server_responds(server):
-                return WandbRun(_init(mode, arguments), run_dir)
+                return WandbRun(
+                    _init(mode, arguments, MODEL_SECONDS if settings.get("model_artifact") else CALL_SECONDS), run_dir
+                )
         except (RuntimeError, TimeoutError) as error:
             reason = f"cannot be used ({error})"
         later = f"recording offline, upload later by: {sync_command(run_dir)}"
         warnings.warn(f"W&B: {server} {reason}; {later}", stacklevel=2)
     try:
-        return WandbRun(_init("offline", arguments), run_dir)
+        return WandbRun(_init("offline", arguments, CALL_SECONDS), run_dir)
     except (RuntimeError, TimeoutError) as error:
         warnings.warn(f"W&B cannot start ({error}); metrics.csv has all rows, W&B none", stacklevel=2)
         return NullLogger()
 
 
-def _init(mode: Any, arguments: Mapping[str, Any]) -> "wandb.Run":
+def _init(mode: Any, arguments: Mapping[str, Any], finish_seconds: float) -> "wandb.Run":
     import wandb
 
     quiet = wandb.Settings(
         silent=True,
         console="off",
         init_timeout=INIT_SECONDS,
-        finish_timeout=MODEL_SECONDS,  # the limit that ends sooner is our own
+        finish_timeout=finish_seconds,  # also of its process, when it is torn down
+        finish_timeout_raises=True,
     )
     _within(SERVICE_SECONDS, lambda: wandb.setup().ensure_service())
     # W&B would continue a run that is still open in this process, whoever opened it.
