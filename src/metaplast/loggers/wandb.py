@@ -246,11 +246,16 @@ class WandbRun(NullLogger):
 
     def finish(self, exit_code: int = 0) -> None:
         """End the run, as failed unless the exit code is 0. Call it whatever happens; a second call does nothing."""
-        self._guarded(lambda run: _finish(run, exit_code), self._finish_seconds + 1)
-        if self._run is not None and not self._run.offline:
-            with contextlib.suppress(OSError):
+        self._guarded(lambda run: run.finish(exit_code=exit_code), self._finish_seconds + 1)
+        run, self._run = self._run, None
+        if run is None or run.offline:
+            return
+        with contextlib.suppress(OSError):
+            # Of a server that refuses the rows for good, W&B says so in this file only.
+            if b"fatal error" in Path(run.settings.log_internal).read_bytes():
+                self._warn("its server did not take everything")
+            else:
                 mark_synced(self._recording)
-        self._run = None
 
     def _guarded(self, action: "Callable[[wandb.Run], object]", seconds: float = CALL_SECONDS) -> None:
         """Apply `action` to the run; if W&B fails, warn once and continue without it."""
@@ -263,27 +268,23 @@ class WandbRun(NullLogger):
             _within(seconds, lambda: action(run))
         except (RuntimeError, TimeoutError) as error:
             self._run = None
-            self.sync_command = sync_command(self._run_dir)
             _quiet_threads()
             with contextlib.suppress(RuntimeError, TimeoutError):
                 _within(1, wandb.teardown)  # so that the next run in this process starts W&B again
-            warnings.warn(
-                f"W&B failed ({error}); later rows, perhaps earlier ones, are in metrics.csv only; "
-                f"upload the run later by: {self.sync_command}",
-                stacklevel=3,
-            )
+            self._warn(str(error))
+
+    def _warn(self, reason: str) -> None:
+        self.sync_command = sync_command(self._run_dir)
+        warnings.warn(
+            f"W&B failed ({reason}); later rows, perhaps earlier ones, are in metrics.csv only; "
+            f"upload the run later by: {self.sync_command}",
+            stacklevel=4,
+        )
 
 
 def sync_command(run_dir: Path) -> str:
     """What uploads the run in `run_dir` later, completed from its files."""
     return f"python scripts/sync.py {shlex.quote(str(run_dir))}"
-
-
-def _finish(run: "wandb.Run", exit_code: int) -> None:
-    run.finish(exit_code=exit_code)
-    # Of a server that refuses the rows for good, W&B says so in this file only.
-    if not run.offline and b"fatal error" in Path(run.settings.log_internal).read_bytes():
-        raise RuntimeError("its server did not take everything")
 
 
 @functools.cache
