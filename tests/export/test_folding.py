@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -15,11 +15,11 @@ from metaplast.export.folding import ThresholdLinear, fold
 from metaplast.nn import BatchNorm, bcnn, bnn, mlp
 
 
-def trained(seed: int = 0, shape: tuple[int, int, int] = (1, 3, 5), **settings: Any) -> nn.Sequential:
+def trained(seed: int = 0, shape: tuple[int, int, int] = (1, 3, 5), **changed: Any) -> nn.Sequential:
     """A network whose γ, β and statistics are drawn, γ of either sign or 0."""
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    network = bnn(shape, 4, **{"hidden": [70, 9], "gate_threshold": 0.5, **settings}).eval()
+    network = bnn(shape, 4, **{"hidden": [70, 9], "gate_threshold": 0.5, **changed}).eval()
     for norm in (module for module in network if isinstance(module, BatchNorm)):
         norm.mean.normal_(0, 2, generator=generator)
         norm.var.uniform_(0.5, 30, generator=generator)
@@ -36,6 +36,7 @@ def images_of(n: int, shape: tuple[int, ...] = (1, 3, 5), seed: int = 0) -> Tens
     return torch.randint(0, 256, (n, *shape), generator=generator, dtype=torch.uint8)
 
 
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**20),
     activation=st.sampled_from(["sign", "gate"]),

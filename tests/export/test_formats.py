@@ -64,7 +64,14 @@ def test_the_c_program_answers_every_image_as_the_network(name: str, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("form", "name"), [*(("onnx", name) for name in NETWORKS), ("torch", "sign"), ("torch", "bcnn")]
+    ("form", "name"),
+    [
+        *(("onnx", name) for name in ("sign", "gate", "bcnn", "kwta")),
+        ("torch", "layer norm"),
+        ("torch", "mlp"),
+        ("torch", "sign"),
+        ("torch", "bcnn"),
+    ],
 )
 def test_a_file_read_back_answers_as_the_network_one_image_included(
     form: formats.Format, name: str, tmp_path: Path

@@ -28,7 +28,7 @@ from metaplast.metrics.hidden_weights import weight_histogram
 
 fuzz = settings(
     deadline=None,
-    max_examples=int(os.environ.get("METAPLAST_FUZZ", "50")),
+    max_examples=int(os.environ.get("METAPLAST_FUZZ", "25")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 Rows = list[list[float]]

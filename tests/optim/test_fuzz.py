@@ -18,7 +18,7 @@ from metaplast.optim import MetaplasticAdam, MetaplasticSGD, f_exponential, f_me
 
 fuzz = settings(
     deadline=None,
-    max_examples=int(os.environ.get("METAPLAST_FUZZ", "60")),
+    max_examples=int(os.environ.get("METAPLAST_FUZZ", "30")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 Array = npt.NDArray[np.float64]

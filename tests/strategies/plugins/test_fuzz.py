@@ -32,7 +32,7 @@ pytestmark = [
 ]
 fuzz = settings(
     deadline=None,
-    max_examples=int(os.environ.get("METAPLAST_FUZZ", "12")),
+    max_examples=int(os.environ.get("METAPLAST_FUZZ", "6")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 COUNTS, NUMBERS = st.sampled_from([1, 2, 7, 200]), st.sampled_from([0.0, 0.1, 1.0])
