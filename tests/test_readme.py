@@ -13,7 +13,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -214,20 +214,24 @@ def test_every_command_is_understood(command: str) -> None:
             assert any(re.fullmatch(known, command) for known in KNOWN), "a command that no test knows"
 
 
-@pytest.mark.parametrize(
-    ("command", "m"),
-    [
-        ("python src/train.py strategy=meta m=1.3 scenario=pmnist", 1.3),
-        ("python src/train.py experiment=look", 7.0),
-    ],
-)
-def test_a_first_command_trains_and_the_table_is_shown(command: str, m: float, tmp_path: Path) -> None:
+def test_the_first_command_trains_and_the_table_is_shown(tmp_path: Path) -> None:
+    command = "python src/train.py strategy=meta m=1.3 scenario=pmnist"
     assert command in COMMANDS
     digits = ["scenario=pdigits", "model.hidden=[16]"]
     done = run([str(ROOT / "src" / "train.py"), *shlex.split(command)[2:], *digits, *QUICK], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "average accuracy" in done.stdout
-    assert (summary(tmp_path / "run")["status"], summary(tmp_path / "run")["m"]) == ("completed", m)
+    assert (summary(tmp_path / "run")["status"], summary(tmp_path / "run")["m"]) == ("completed", 1.3)
+
+
+def test_the_experiment_to_look_at_trains_too(answer: Callable[..., Any], workplace: Path) -> None:
+    from metaplast.cli.run import run as train
+
+    assert "python src/train.py experiment=look" in COMMANDS
+    done = answer("experiment=look", "scenario=pdigits", "model.hidden=[16]", *QUICK, task=train)
+    assert done.status == 0, done.err
+    assert "average accuracy" in done.out
+    assert (summary(workplace / "run")["status"], summary(workplace / "run")["m"]) == ("completed", 7.0)
 
 
 def test_the_sweep_of_the_readme_ends_in_a_report(tmp_path: Path) -> None:
@@ -241,22 +245,25 @@ def test_the_sweep_of_the_readme_ends_in_a_report(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", EXAMPLES)
-def test_a_strategy_a_scenario_and_a_model_are_added_as_the_page_says(command: str, tmp_path: Path) -> None:
+def test_a_strategy_a_scenario_and_a_model_are_added_as_the_page_says(
+    command: str, answer: Callable[..., Any], workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from metaplast.cli.run import run as train
+
     for path, text in example_files().items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text, encoding="utf-8")
+        (workplace / path).parent.mkdir(parents=True, exist_ok=True)
+        (workplace / path).write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(workplace)
+    for module in ("my_lab", "my_models"):  # of the example before
+        monkeypatch.delitem(sys.modules, module, raising=False)
     arguments = shlex.split(command)[2:]
-    done = run(
-        [str(ROOT / "src" / "train.py"), "--config-dir", "conf", *arguments, *QUICK, "trainer.compile=false"],
-        tmp_path,
-        PYTHONPATH=str(tmp_path),
-    )
-    assert done.returncode == 0, done.stderr
+    done = answer("--config-dir", "conf", *arguments, *QUICK, "trainer.compile=false", task=train)
+    assert done.status == 0, done.err
     for choice in arguments:
         group, _, name = choice.partition("=")
         if group in ("strategy", "scenario", "model"):
-            assert summary(tmp_path / "run")[group] == name
-    assert summary(tmp_path / "run")["task_label_used"]
+            assert summary(workplace / "run")[group] == name
+    assert summary(workplace / "run")["task_label_used"]
 
 
 def slugs(text: str) -> set[str]:
