@@ -70,6 +70,12 @@ def test_there_is_a_row_for_every_epoch_with_what_was_counted(recorded: Recorded
     assert recorder.rows == kept.rows
 
 
+def test_rows_share_the_names_of_their_accuracies_which_of_a_thousand_tasks_are_a_million(recorded: Recorded) -> None:
+    first, second, *_ = ([name for name in row if "accuracy/" in name] for row in recorded[2].rows)
+    assert len(first) == N_TASKS
+    assert all(a is b for a, b in zip(first, second, strict=True))
+
+
 def test_the_clock_and_the_count_of_images_only_go_forward(recorded: Recorded) -> None:
     _, recorder, kept, _ = recorded
     seconds = [row["seconds"] for row in kept.rows]

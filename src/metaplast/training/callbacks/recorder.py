@@ -4,7 +4,9 @@ Only the file gets a row of epoch 0, before training, whose accuracies are the b
 loggers writes the histograms of hidden weights after every task, hidden_weights.npz and .png.
 """
 
+import functools
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -110,7 +112,7 @@ class Recorder(pl.Callback):
             "epoch_in_task": 0,
             "train_loss": unknown,
             "average_accuracy_seen": unknown,
-            **{f"accuracy/task_{j}": float(accuracy) for j, accuracy in enumerate(learner.matrix.baseline())},
+            **_accuracy_columns(learner.matrix.baseline()),
             **{f"flips/{name}": unknown for name in hidden_weights(learner.network)},
             "samples_per_second": self.samples_per_second,
             "seconds": self.train_seconds,
@@ -126,7 +128,7 @@ class Recorder(pl.Callback):
             "epoch_in_task": learner.schedule.epoch_in_task(trainer.current_epoch) + 1,
             "train_loss": learner.train_loss,
             "average_accuracy_seen": float(accuracies[: learner.task + 1].nanmean()),
-            **{f"accuracy/task_{j}": float(accuracy) for j, accuracy in enumerate(accuracies)},
+            **_accuracy_columns(accuracies),
             **{f"flips/{name}": share for name, share in self._flips.update().items()},
             "samples_per_second": self.samples_per_second,
             "seconds": self.train_seconds,
@@ -152,6 +154,22 @@ class Recorder(pl.Callback):
         self.rows, self._saved_flips = list(state_dict["rows"]), state_dict["flips"]
         if isinstance(self.baseline, MetricsFile) and self.baseline.path.exists():
             self.rows = [dict(row) for row in read_metrics(self.baseline.path)] or self.rows
+
+
+def _accuracy_columns(accuracies: Tensor) -> Row:
+    """Accuracies (J,) by column of metrics.csv, NaN where not measured.
+
+    Names and NaN are shared by all rows: of a thousand tasks, a million of each would take 100 MB.
+    """
+    return {
+        name: math.nan if accuracy != accuracy else accuracy
+        for name, accuracy in zip(_accuracy_names(len(accuracies)), accuracies.tolist(), strict=True)
+    }
+
+
+@functools.cache
+def _accuracy_names(n_tested: int) -> tuple[str, ...]:
+    return tuple(f"accuracy/task_{j}" for j in range(n_tested))
 
 
 class WeightHistograms(pl.Callback):
