@@ -1,4 +1,4 @@
-"""Metaplast: the study of forgetting in binarized neural networks. Rooms are imported by name; this costs nothing."""
+"""Metaplast: the study of forgetting in binarized neural networks. Importing it imports nothing else."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
