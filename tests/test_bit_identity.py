@@ -29,6 +29,7 @@ OVERRIDES = (
     "trainer=cpu",
     "trainer.threads=1",
     "trainer.progress=none",
+    "trainer.native=false",  # the steps of torch are the judge of the kernel
     f"data_dir={ROOT / 'data'}",
 )
 

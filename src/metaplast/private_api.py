@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import Trial
     from torch import Tensor
+    from torch.nn import Module
 
 
 def sweep_jobs(overrides: "list[Override]") -> list[list[str]]:
@@ -62,6 +63,34 @@ def reservoir_weights(buffer: "ReservoirSamplingBuffer") -> "Tensor":
 def set_reservoir_weights(buffer: "ReservoirSamplingBuffer", weights: "Tensor") -> None:
     """Restore what :func:`reservoir_weights` returned."""
     buffer._buffer_weights = weights
+
+
+def has_hooks(module: "Module") -> bool:
+    """Whether a forward or backward pass through `module` calls a hook. torch 2.15."""
+    return any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+
+
+def count_steps(epoch_loop: Any, steps: int) -> None:
+    """Count `steps` more optimizer steps of the current batch. Lightning 2.6 counts one a batch, whatever it held."""
+    progress = epoch_loop.automatic_optimization.optim_progress.optimizer.step
+    for tracker in (progress.total, progress.current):
+        tracker.ready += steps
+        tracker.completed += steps
+    epoch_loop._batches_that_stepped += steps
+
+
+def group_batches(epoch_loop: Any, size: int) -> None:
+    """Turn the progress of an epoch, restored in batches, into one in groups of `size`. Lightning 2.6."""
+    progress = epoch_loop.batch_progress
+    for name in ("ready", "started", "processed", "completed"):
+        batches = getattr(progress.current, name)
+        setattr(progress.current, name, -(-batches // size) if progress.is_last_batch else batches // size)
+
+
+def ungroup_batches(loops: dict[str, Any], size: int, n_batches: int) -> None:
+    """The reverse, in the saved state `loops` of an epoch of `n_batches`. Lightning 2.6."""
+    current = loops["fit_loop"]["epoch_loop.batch_progress"]["current"]
+    current |= {name: min(groups * size, n_batches) for name, groups in current.items()}
 
 
 def import_compiler() -> None:

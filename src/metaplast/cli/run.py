@@ -159,7 +159,19 @@ def _train(
     classes = scenario.classes_of_task
     criterion = None if classes is None else TaskCrossEntropy(scenario.n_classes, classes)
     reset = config.strategy.reset_optimizer
-    learner = Learner(network, optimizer, schedule, m, reset, bridge, scenario.n_tests, criterion, log_rows=False)
+    learner = Learner(
+        network,
+        optimizer,
+        schedule,
+        m,
+        reset,
+        bridge,
+        scenario.n_tests,
+        criterion,
+        log_rows=False,
+        native=config.trainer.get("native", True),  # a run of before may lack both
+        steps_per_call=config.trainer.get("steps_per_call", "auto"),
+    )
     eval_tasks = config.get("eval_tasks", "all")  # a run of before may lack it
     data = StreamDataModule(
         scenario, schedule, config.batch_size, config.eval_batch_size, config.seed, eval_tasks=eval_tasks

@@ -123,6 +123,14 @@ SETTINGS: Mapping[str, Setting] = {
         one_of("auto", True, False),
         "Compiles the metaplastic step into one kernel; auto does so for large weights if there is a compiler.",
     ),
+    "trainer.native": Setting(
+        BOOLEAN,
+        "Takes the steps of a bnn on a CPU by a kernel, compiled once for a machine; false takes them by torch.",
+    ),
+    "trainer.steps_per_call": Setting(
+        either(integer(1, 10_000), one_of("auto")),
+        "Steps that the kernel takes between two looks at progress and signals; results do not depend on it.",
+    ),
     "trainer.precision": Setting(
         one_of("32-true", "bf16-mixed", "16-mixed", "64-true"), "Numerical precision, by Lightning's names."
     ),

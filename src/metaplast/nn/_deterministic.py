@@ -23,6 +23,7 @@ _linear_pointwise = (
     else None
 )
 """x · wᵀ by oneDNN, the operation that torch's compiler calls; None on machines on which its bits are not tested."""
+HAS_ONEDNN = _linear_pointwise is not None
 
 
 _ORDINARY = {Tensor, torch.nn.Parameter, type(None)}

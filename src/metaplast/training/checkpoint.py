@@ -340,6 +340,9 @@ class LastCheckpoint(Checkpoint):
     Lightning calls checkpoint callbacks after all others, so that the checkpoint has what those keep of the epoch.
     """
 
+    takes_several_steps = True
+    """A batch may hold those of several steps."""
+
     def __init__(self, path: Path, every: int = 1, about: Mapping[str, Any] | None = None) -> None:
         self.path, self.every, self.about = path, every, about
         self._not_finite: frozenset[str] = frozenset()

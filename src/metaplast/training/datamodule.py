@@ -6,7 +6,7 @@ The order of an epoch's batches is a pure function of seed, task and epoch, so a
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
@@ -20,6 +20,20 @@ from metaplast.training.task_schedule import Schedule
 
 Batch = tuple[Tensor, Tensor]
 """Images (N, C, H, W) in [0, 1] and labels (N,)."""
+
+
+class Batches(NamedTuple):
+    """Several batches, on each of which a step is taken: rows of images, which of them, and how many to a batch."""
+
+    images: Tensor
+    """(N, P), uint8 from 0 to 255 or float32."""
+    order: Tensor
+    """Indices (n,) into the images; second, so that `len(batch[1])` is the number of images of any batch."""
+    labels: Tensor
+    """(N,), int64."""
+    sizes: list[int]
+    """Images of each batch, n in all."""
+
 
 _EVALUATION = 2**32 - 2
 """Separates the choice of test sets from the other random orders that follow from a seed: no epoch has this number."""
@@ -78,6 +92,17 @@ class EpochBatches:
             start += len(task)
         return torch.cat([images for images, _ in parts]), torch.cat([labels for _, labels in parts])
 
+    def several(self, first: int, last: int) -> Batches:
+        """The batches from number `first` to before `last` as one; read from the task itself, if nothing alters it."""
+        sizes = [part.stop - part.start for part in self.slices[first:last]]
+        task = self.tasks[0]
+        unaltered = len(self.tasks) == 1 and task.permutation is None and self.augmentation_noise is None
+        if unaltered and task.images.dtype in (torch.uint8, torch.float32):
+            order = self.order[self.slices[first].start : self.slices[last - 1].stop]
+            return Batches(task.images.flatten(1).contiguous(), order, task.labels, sizes)
+        images, labels = zip(*(self._batch(self.order[part]) for part in self.slices[first:last]), strict=True)
+        return Batches(torch.cat(images).flatten(1), torch.arange(sum(sizes)), torch.cat(labels), sizes)
+
     def _part(self, task: TaskTensors, indices: Tensor, start: int) -> Batch:
         """The images at `indices` of a task whose first image has the index `start`."""
         images, labels = task.batch(indices - start)
@@ -92,6 +117,34 @@ class EpochBatches:
         """Let the next pass continue after the batches that were yielded."""
         yielded = state.get("batches_yielded", state.get("given", 0))  # `given` in older checkpoints
         self.batches_yielded = yielded % len(self)
+
+
+class SeveralBatches:
+    """The batches of an epoch, `steps` at a time; the state that is saved is that of the batches themselves."""
+
+    def __init__(self, batches: EpochBatches, steps: int) -> None:
+        self.batches, self.steps = batches, steps
+
+    def __len__(self) -> int:
+        return -(-len(self.batches) // self.steps)
+
+    def __iter__(self) -> Iterator[Batches]:
+        batches, steps = self.batches, self.steps
+        first, batches.batches_yielded = batches.batches_yielded % len(batches), 0
+        while first < len(batches):  # a pass that continues within a group takes the rest of it
+            last = min(len(batches), (first // steps + 1) * steps)
+            batches.batches_yielded = last
+            yield batches.several(first, last)
+            first = last
+        batches.batches_yielded = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The progress of the current pass, in batches."""
+        return self.batches.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next pass continue after the batches that were yielded."""
+        self.batches.load_state_dict(state)
 
 
 class SequentialLoader:
@@ -179,8 +232,12 @@ class StreamDataModule(pl.LightningDataModule):
         changed = any(task.augmentation != "none" for task in tasks)
         noise = augmentation_noise(*key).to(device) if changed else None
         batches = EpochBatches(tasks, self.batch_size, epoch_order(*key).to(device), noise)
-        bridge = getattr(self.trainer and self.trainer.lightning_module, "bridge", None)
-        return batches if bridge is None else bridge.loader(batches, task, epoch_in_task)
+        learner = self.trainer and self.trainer.lightning_module
+        bridge = getattr(learner, "bridge", None)
+        if bridge is not None:
+            return bridge.loader(batches, task, epoch_in_task)
+        steps = getattr(learner, "native_steps_per_call", 0)
+        return SeveralBatches(batches, steps) if steps else batches
 
     def val_dataloader(self) -> list[SequentialLoader]:
         """The test sets that are measured after the current epoch."""

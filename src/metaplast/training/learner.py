@@ -11,22 +11,27 @@ What happens when (t is the task of the epoch; Lightning's hook on the left):
     on_validation_epoch_end       the live normalization again; the row of the epoch is logged
 """
 
+import sys
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
-from metaplast.data import TaskTensors
+from metaplast.data import TaskTensors, batch_slices
 from metaplast.errors import UserError
 from metaplast.metrics import AccuracyMatrix
 from metaplast.nn import BatchNorm, TaskCrossEntropy, select_task, set_population_statistics, store_task, task_norms
 from metaplast.optim import parameter_groups
+from metaplast.private_api import count_steps, group_batches, ungroup_batches
 from metaplast.training.checkpoint import random_state, set_random_state
 from metaplast.training.checkpoint_content import check_fits
-from metaplast.training.datamodule import Batch, SequentialLoader, StreamDataModule
+from metaplast.training.datamodule import Batch, Batches, SequentialLoader, StreamDataModule
+from metaplast.training.native import NativeSteps, native_steps
+from metaplast.training.native_build import NoKernelError
 from metaplast.training.task_schedule import Schedule
 
 if TYPE_CHECKING:
@@ -57,6 +62,9 @@ class Learner(pl.LightningModule):
         n_tested: number of test sets; None: one per task.
         criterion: loss of (logits, labels). A :class:`metaplast.nn.TaskCrossEntropy` masks the answers in tests too.
         log_rows: whether the trainer's logger gets the row of every measured epoch; if not, only callbacks see it.
+        native: whether steps are taken by a compiled kernel where it covers the training (:attr:`native_reason`).
+        steps_per_call: steps that the kernel takes in one batch of Lightning's; "auto" decides by the network's size.
+            Results do not depend on it.
 
     Raises:
         UserError: here, for plugins in a joint stream, which has no experiences to show them; before training, for a
@@ -78,6 +86,8 @@ class Learner(pl.LightningModule):
         n_tested: int | None = None,
         criterion: nn.CrossEntropyLoss | None = None,
         log_rows: bool = True,
+        native: bool = True,
+        steps_per_call: int | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
         if bridge is not None and schedule.joint:
@@ -88,6 +98,11 @@ class Learner(pl.LightningModule):
         self.make_optimizer = optimizer
         self.criterion = nn.CrossEntropyLoss() if criterion is None else criterion
         self.log_rows = log_rows
+        self.native, self.steps_per_call = native, steps_per_call
+        self.native_reason: str | None = None
+        """Why the steps of the current training are torch's, not the kernel's."""
+        self._native_steps: NativeSteps | None = None
+        self._is_planned = self._is_resumed = False
         self.matrix = AccuracyMatrix(schedule.n_tasks, n_tested)
         self.in_training_step = False
         """Whether a forward pass is the one that the training loss is taken from; plugins make others."""
@@ -143,6 +158,7 @@ class Learner(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Refuse what cannot be trained as asked, before the first step."""
+        self._native_steps, self.native_reason, self._is_planned = None, None, False
         self._check_trainer()
         self._check_data()
         norms = [module for module in self.network.modules() if isinstance(module, BatchNorm)]
@@ -195,8 +211,80 @@ class Learner(pl.LightningModule):
         if self.reset_optimizer and self.schedule.starts_task(self.current_epoch):
             self.trainer.optimizers[0].state.clear()  # every torch optimizer keeps its moments there
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch. Losses are summed in a tensor: logging every step would cost more than a small step."""
+    @property
+    def native_steps_per_call(self) -> int:
+        """Steps that the kernel takes in a batch of Lightning's; 0 where it takes none. Known once training begins."""
+        if not self._is_planned:
+            self._is_planned = True
+            self._plan_steps()
+        if self._native_steps is None:
+            return 0
+        if self.steps_per_call != "auto":
+            return self.steps_per_call
+        weights = sum(parameter.numel() for parameter in self.network.parameters())
+        return max(1, min(MOST_STEPS, WEIGHTS_PER_CALL // weights))
+
+    def _plan_steps(self) -> None:
+        self.native_reason = self._needs_torch()
+        if self.native_reason is None:
+            try:
+                planned = native_steps(self.network, self.criterion, self.trainer.optimizers[0])
+            except NoKernelError as error:
+                planned = str(error)
+                print(f"trainer.native: {planned}; training goes on without, more slowly", file=sys.stderr, flush=True)
+            if isinstance(planned, str):
+                self.native_reason = planned
+            else:
+                self._native_steps = planned
+        if self._native_steps is not None and self._is_resumed:
+            group_batches(self.trainer.fit_loop.epoch_loop, self.native_steps_per_call)
+        self._is_resumed = False
+
+    def _needs_torch(self) -> str | None:
+        """What of this learner and its trainer has to see or change single steps; None where nothing does."""
+        trainer = self.trainer
+        if not self.native:
+            return "native=False"
+        if self.bridge is not None or type(self) is not Learner:
+            return "plugins or a subclass of the learner take part in a step"
+        if trainer.precision != "32-true" or trainer.gradient_clip_val or trainer.lr_scheduler_configs:
+            return "the trainer changes gradients, precision or learning rate"
+        whole_epochs = trainer.limit_train_batches == trainer.val_check_interval == 1.0 and trainer.max_steps == -1
+        if trainer.accumulate_grad_batches != 1 or not whole_epochs:
+            return "the trainer counts batches"
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            sees_steps = any(is_overridden(hook, callback, pl.Callback) for hook in STEP_HOOKS)
+            if sees_steps and not getattr(callback, "takes_several_steps", False):
+                return f"{type(callback).__name__} takes part in each step"
+        return None
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """Take the step of torch's optimizer; the kernel has taken its own by the end of the closure."""
+        if self._native_steps is None:
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        elif optimizer_closure is not None:
+            optimizer_closure()
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Compute the gradients; the kernel leaves none to compute."""
+        if self._native_steps is None:
+            super().backward(loss, *args, **kwargs)
+
+    def training_step(self, batch: Batch | Batches, batch_idx: int) -> Tensor:
+        """Loss of one batch, or the last of several.
+
+        Losses are summed in a tensor: logging every step would cost more than a small step.
+        """
+        if isinstance(batch, Batches):
+            assert self._native_steps is not None, "which alone is given several batches"
+            losses = self._native_steps(batch.images, batch.labels, batch.order, batch.sizes)
+            for value in losses:  # one by one, so that the sum does not depend on their number
+                self._loss_sum = self._loss_sum + value
+            self._loss_count += len(losses)
+            count_steps(self.trainer.fit_loop.epoch_loop, len(losses) - 1)
+            return torch.tensor(losses[-1])
         self.in_training_step = True
         if self.bridge is None:
             x, y = batch
@@ -326,13 +414,33 @@ class Learner(pl.LightningModule):
         """Add the states of the random generators, which Lightning leaves out, and the losses not yet in a row."""
         checkpoint["random_state"] = random_state()
         checkpoint["losses"] = float(self._loss_sum), self._loss_count
+        steps = self.native_steps_per_call if self._is_planned else 0
+        if steps:  # progress is saved in batches, so that a run may be resumed by another number of steps
+            ungroup_batches(checkpoint["loops"], steps, self._batches_in_epoch())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore the random generators and the losses."""
         check_fits(checkpoint, self.state_dict(), self.configure_optimizers())
         set_random_state(checkpoint["random_state"])
         self._loss_sum, self._loss_count = checkpoint["losses"]
+        self._is_resumed = True
 
+    def _batches_in_epoch(self) -> int:
+        return len(batch_slices(sum(map(len, self._data.current_tasks(self.current_epoch))), self._data.batch_size))
+
+
+MOST_STEPS = 32
+"""Of a call with steps_per_call="auto": Lightning's share of a step is small by then."""
+WEIGHTS_PER_CALL = 20_000_000
+"""Weights that such a call updates, if it takes several steps: about 50 ms, for which signals and progress wait."""
+STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
 
 LARGEST_LOSS = 1e10
 """From here on training has diverged: in float32 a loss of this size leaves no digit for the cross entropy in it."""

@@ -40,6 +40,9 @@ class Progress(pl.Callback):
         UserError: if there is no such mode.
     """
 
+    takes_several_steps = True
+    """A batch may hold those of several steps."""
+
     def __init__(self, schedule: Schedule, mode: str = "auto", noun: str = "task") -> None:
         if mode not in get_args(Mode):
             raise UserError(f"progress: expected one of {', '.join(get_args(Mode))}, got {mode!r}")

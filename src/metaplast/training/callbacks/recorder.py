@@ -46,6 +46,9 @@ class Recorder(pl.Callback):
             there `train_loss`, `average_accuracy_seen` and `flips/LAYER` are NaN.
     """
 
+    takes_several_steps = True
+    """A batch may hold those of several steps."""
+
     def __init__(self, loggers: Sequence[MetricLogger] = (), baseline: MetricLogger | None = None) -> None:
         self.loggers, self.baseline = list(loggers), baseline
         self.rows: list[Row] = []

@@ -32,6 +32,9 @@ class SharedCores(pl.Callback):
         clock: seconds.
     """
 
+    takes_several_steps = True
+    """A batch may hold those of several steps."""
+
     def __init__(
         self,
         threads: int,
