@@ -131,7 +131,7 @@ def test_what_the_kernel_does_not_cover_is_said() -> None:
 def rows(run_dir: Path, *overrides: str) -> list[dict[str, float]]:
     """metrics.csv of a small run, without the columns of times."""
     small = ["scenario=pdigits", "scenario.n_tasks=2", "model.hidden=[16]", "epochs_per_task=2", "m=1.3"]
-    quiet = ["logger=none", "trainer=cpu", "trainer.threads=1", "trainer.progress=none"]
+    quiet = ["logger=none", "trainer=cpu", "trainer.threads=1", "trainer.progress=none", "trainer.native=true"]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", [*small, *quiet, *overrides])
     OmegaConf.set_struct(config, True)

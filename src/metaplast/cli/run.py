@@ -169,7 +169,7 @@ def _train(
         scenario.n_tests,
         criterion,
         log_rows=False,
-        native=config.trainer.get("native", True),  # a run of before may lack both
+        native=config.trainer.get("native", False),  # a run of before may lack both
         steps_per_call=config.trainer.get("steps_per_call", "auto"),
     )
     eval_tasks = config.get("eval_tasks", "all")  # a run of before may lack it

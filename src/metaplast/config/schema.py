@@ -125,7 +125,7 @@ SETTINGS: Mapping[str, Setting] = {
     ),
     "trainer.native": Setting(
         BOOLEAN,
-        "Takes the steps of a bnn on a CPU by a kernel, compiled once for a machine; false takes them by torch.",
+        "Takes the steps of a bnn on a CPU by a kernel, compiled once for a machine; false leaves them to torch.",
     ),
     "trainer.steps_per_call": Setting(
         either(integer(1, 10_000), one_of("auto")),

@@ -86,7 +86,7 @@ class Learner(pl.LightningModule):
         n_tested: int | None = None,
         criterion: nn.CrossEntropyLoss | None = None,
         log_rows: bool = True,
-        native: bool = True,
+        native: bool = False,
         steps_per_call: int | Literal["auto"] = "auto",
     ) -> None:
         super().__init__()
