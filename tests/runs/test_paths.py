@@ -10,8 +10,8 @@ from metaplast.runs import paths
 ROOT = Path(__file__).parents[2]
 NAMES = {value for name, value in vars(paths).items() if name.isupper()} - {paths.JOBS}
 """The name of that folder is a common word too."""
-ELSEWHERE = {"src/metaplast/data/download.py"}
-"""A folder of data has a lock of its own, in a package that knows no runs."""
+ELSEWHERE = {"src/metaplast/data/download.py", "src/metaplast/training/native_build.py"}
+"""The folders of data and of compiled kernels have locks of their own; neither is a run directory."""
 
 
 def literals(source: Path) -> list[str]:

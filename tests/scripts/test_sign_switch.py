@@ -23,14 +23,22 @@ def lay_run(run_dir: Path) -> Path:
     """Write what the command needs of a finished run, with a network as it starts."""
     settings = {"input_shape": (1, 8, 8), "n_classes": 10, "hidden": [32], "gamma_init": "uniform"}
     tensors = bnn(**settings).state_dict()  # type: ignore[arg-type]
-    write_checkpoint(
-        {"state_dict": {f"network.{name}": tensor for name, tensor in tensors.items()}},
-        run_dir / "checkpoints" / "last.ckpt",
-    )
+    optimizer: dict[str, object] = {"state": {}, "param_groups": []}
+    checkpoint = {
+        "epoch": 0,
+        "global_step": 0,
+        "state_dict": {f"network.{name}": tensor for name, tensor in tensors.items()},
+        "optimizer_states": [optimizer],
+        "loops": {"fit_loop": {}},
+        "callbacks": {},
+        "random_state": {},
+        "losses": [],
+    }
+    write_checkpoint(checkpoint, run_dir / "checkpoints" / "last.ckpt")
     (run_dir / "config.yaml").write_text(
         "scenario: {_target_: metaplast.scenarios.permuted_digits, name: pdigits, n_tasks: 1}\n"
         "model: {_target_: metaplast.nn.models.bnn, name: bnn, hidden: [32], gamma_init: uniform}\n"
-        "strategy: {task_order: sequence}\nseed: 0\ndata_dir: data\n"
+        "strategy: {task_order: sequence}\nepochs_per_task: 1\nseed: 0\ndata_dir: data\n"
     )
     return run_dir
 

@@ -126,10 +126,12 @@ SETTINGS: Mapping[str, Setting] = {
     "trainer.native": Setting(
         BOOLEAN,
         "Takes the steps of a bnn on a CPU by a kernel, compiled once for a machine; false leaves them to torch.",
+        False,  # so here and below: a run of before the kernel can be resumed
     ),
     "trainer.steps_per_call": Setting(
         either(integer(1, 10_000), one_of("auto")),
         "Steps that the kernel takes between two looks at progress and signals; results do not depend on it.",
+        False,
     ),
     "trainer.precision": Setting(
         one_of("32-true", "bf16-mixed", "16-mixed", "64-true"), "Numerical precision, by Lightning's names."

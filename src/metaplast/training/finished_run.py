@@ -135,8 +135,8 @@ def load_finished_run(run_dir: Path, data_dir: Path | None = None, trust: Collec
     check_form(checkpoint, run_dir / LAST_CHECKPOINT)
     check_run(checkpoint, run_dir, read_summary(run_dir))
     state = checkpoint["state_dict"]
-    if not {"seed", "data_dir"} <= set(config):
-        raise UserError(f"{path}: holds no seed and data_dir, as the configuration of a run does")
+    if missing := {"seed", "data_dir", "epochs_per_task"} - set(config):
+        raise UserError(f"{path}: holds no {' and '.join(sorted(missing))}, as the configuration of a run does")
     whole = build(config.scenario, SCENARIO, seed=config.seed, data_dir=str(data_dir or config.data_dir))
     network = build_network(config, whole)
     tensors = {key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)}
