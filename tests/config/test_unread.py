@@ -70,8 +70,8 @@ def test_a_misspelt_key_of_a_users_file_is_refused(
         ),
         (
             "strategy.optimizer._target_=torch.optim.SGD",
-            r"^strategy.optimizer._target_=torch.optim.SGD: does not take decoupled_weight_decay and "
-            r"consolidation and compiled; remove with ~strategy.optimizer.decoupled_weight_decay "
+            r"^strategy.optimizer._target_=torch.optim.SGD: does not take betas and eps and decoupled_weight_decay and "
+            r"relative_m and consolidation and compiled; remove with ~strategy.optimizer.betas .*"
             r"~strategy.optimizer.consolidation ~strategy.optimizer.compiled$",
         ),
         (

@@ -46,6 +46,18 @@ def test_every_network_answers_with_one_logit_a_class_under_every_norm(make, sha
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+@pytest.mark.parametrize(
+    ("make", "shape"), [(bnn, (1, 28, 28)), (bcnn, (1, 28, 28)), (mlp, (1, 28, 28)), (vgg, (3, 16, 16))]
+)
+def test_logits_are_scaled_and_nothing_else_is(make, shape) -> None:  # type: ignore[no-untyped-def]
+    logits = []
+    for settings in ({}, {"logit_scale": 0.5}):
+        torch.manual_seed(0)
+        network = make(shape, 10, norm="layer", **settings).eval()
+        logits.append(network(torch.rand(3, *shape, generator=torch.Generator().manual_seed(1))))
+    assert torch.equal(logits[0] * 0.5, logits[1])
+
+
 def test_the_papers_network_has_its_widths() -> None:
     network = bnn((1, 28, 28), 10, hidden=[4096, 4096])
     assert [tuple(w.shape) for w in hidden_weights(network).values()] == [(4096, 784), (4096, 4096), (10, 4096)]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from metaplast.nn import bnn
 from metaplast.optim import MetaplasticAdam, MetaplasticSGD, parameter_groups
+from metaplast.optim._base import effective_m
 
 
 class Case(NamedTuple):
@@ -142,12 +143,41 @@ def test_decoupled_decay_shrinks_hidden_weights_and_no_others_before_each_step(c
 
 
 @every_case
-def test_without_decoupled_decay_the_bits_are_those_of_an_optimizer_that_never_heard_of_it(case: Case) -> None:
+@pytest.mark.parametrize("scale", [0.25, 16.0])
+def test_with_relative_m_of_1_a_step_in_other_units_is_the_same_step(case: Case, scale: float) -> None:
+    """Weights, lr and gradients times a power of 2: Adam's and SGD's steps scale with lr, f_meta does not change."""
+    moved = []
+    for unit in (1.0, scale):
+        parameter = nn.Parameter(parameters()[0].detach() * unit)
+        lr = 0.05 * unit
+        optimizer = case.make([parameter], m=1.3, lr=lr, relative_m=1.0, **{**case.settings, "weight_decay": 0.0})
+        take_steps(optimizer, 0, 4)
+        moved.append(parameter.detach() / unit)
+    torch.testing.assert_close(*moved, rtol=1e-6, atol=1e-7)
+
+
+@every_class
+def test_relative_m_gives_the_same_bits_on_any_number_of_threads(make: Any) -> None:
+    hidden = torch.randn(300, 700, generator=torch.Generator().manual_seed(0))
+    threads, found = torch.get_num_threads(), set()
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            found.add(effective_m(hidden, make([hidden], m=1.3, relative_m=1.0).param_groups[0]))
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1
+    assert found.pop() == pytest.approx(1.3 / hidden.abs().mean().item(), rel=1e-5)
+
+
+@every_case
+def test_without_later_settings_the_bits_are_those_of_an_optimizer_that_never_heard_of_them(case: Case) -> None:
     optimizer, silent = (case.make(parameters(), m=1.3, **case.settings) for _ in range(2))
     state = silent.state_dict()
-    del state["param_groups"][0]["decoupled_weight_decay"]  # as of an earlier release
+    for name in ("decoupled_weight_decay", "relative_m"):
+        del state["param_groups"][0][name]  # as of an earlier release
     silent.load_state_dict(state)
-    assert silent.param_groups[0]["decoupled_weight_decay"] == 0
+    assert silent.param_groups[0]["decoupled_weight_decay"] == silent.param_groups[0]["relative_m"] == 0
     for each in (optimizer, silent):
         take_steps(each, 0, 4)
     assert same(optimizer, silent)

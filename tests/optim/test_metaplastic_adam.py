@@ -26,21 +26,22 @@ def literal_adam(
     lr: float,
     decay: float,
     decoupled: float = 0.0,
+    relative: float = 0.0,
 ) -> list[float]:
-    """The reference's step, one scalar at a time."""
-    result = []
-    for i, start in enumerate(weights):
-        w, mu, v = start, 0.0, 0.0
-        for t, row in enumerate(gradients, start=1):
-            w -= decoupled * w
-            g = row[i] + decay * w
-            mu = 0.9 * mu + 0.1 * g
-            v = 0.999 * v + 0.001 * g * g
-            step_size = lr * math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-            share = 1 - math.tanh(m * abs(w)) ** 2 if w * mu > 0 else 1.0
-            w -= step_size * share * mu / (math.sqrt(v) + 1e-8)
-        result.append(w)
-    return result
+    """The reference's step, one scalar at a time; `relative` divides m by the mean |W^h| to this power."""
+    w, mu, v = list(weights), [0.0] * len(weights), [0.0] * len(weights)
+    for t, row in enumerate(gradients, start=1):
+        w = [one - decoupled * one for one in w]
+        mean = sum(abs(one) for one in w) / len(w)
+        m_now = m / mean**relative if mean else m
+        step_size = lr * math.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        for i, start in enumerate(w):
+            g = row[i] + decay * start
+            mu[i] = 0.9 * mu[i] + 0.1 * g
+            v[i] = 0.999 * v[i] + 0.001 * g * g
+            share = 1 - math.tanh(m_now * abs(start)) ** 2 if start * mu[i] > 0 else 1.0
+            w[i] -= step_size * share * mu[i] / (math.sqrt(v[i]) + 1e-8)
+    return w
 
 
 def run(weight: Tensor, gradients: Tensor, **settings: object) -> Tensor:
@@ -62,9 +63,10 @@ def run(weight: Tensor, gradients: Tensor, **settings: object) -> Tensor:
     ),
     metaplasticities,
     st.sampled_from([0.0, 0.05]),
+    st.sampled_from([0.0, 0.5, 1.0]),
 )
 def test_the_step_is_the_papers_in_plain_loops(
-    case: tuple[list[float], list[list[float]]], m: float, decoupled: float
+    case: tuple[list[float], list[list[float]]], m: float, decoupled: float, relative: float
 ) -> None:
     weights, gradients = case
     ours = run(
@@ -74,8 +76,9 @@ def test_the_step_is_the_papers_in_plain_loops(
         lr=0.01,
         weight_decay=0.1,
         decoupled_weight_decay=decoupled,
+        relative_m=relative,
     )
-    literal = literal_adam(weights, gradients, m, 0.01, 0.1, decoupled)
+    literal = literal_adam(weights, gradients, m, 0.01, 0.1, decoupled, relative)
     assert torch.allclose(ours[0], torch.tensor(literal, dtype=torch.float64), atol=1e-9)
 
 

@@ -57,6 +57,7 @@ NORMALIZATION: Mapping[str, Setting] = {
         one_of("population", "running", "batch"),
         "Statistics in testing: of the task's training data, running averages, or of the test batch.",
     ),
+    "logit_scale": Setting(POSITIVE, "Factor of the normalized logits, the inverse temperature of the softmax."),
 }
 
 _N_TASKS = Setting(integer(1, 10_000), "Number of tasks.")
@@ -80,6 +81,10 @@ _WEIGHT_DECAY = Setting(NOT_NEGATIVE, "Decay of the weights, added to the gradie
 _DECOUPLED_DECAY = Setting(
     number(">= 0 and < 1", lambda decay: 0 <= decay < 1, minimum=0, exclusiveMaximum=1),
     "Fraction of each hidden weight that a step takes away, whatever f_meta is.",
+)
+_RELATIVE_M = Setting(
+    number(">= 0 and <= 1", lambda exponent: 0 <= exponent <= 1, minimum=0, maximum=1),
+    "Exponent p: m is divided by (mean |W^h| of the layer)^p. 0 is the paper's; 1 keeps one share of a layer free.",
 )
 _CONSOLIDATION = Setting(
     one_of("tanh", "exponential"), "Factor of a shrinking step: 1 - tanh^2(m |W^h|), or e^(-m |W^h|)."
@@ -193,6 +198,7 @@ TARGETS: Mapping[str, Mapping[str, Setting]] = {
         "eps": Setting(POSITIVE, "Added to the root of the second moment."),
         "weight_decay": _WEIGHT_DECAY,
         "decoupled_weight_decay": _DECOUPLED_DECAY,
+        "relative_m": _RELATIVE_M,
         "consolidation": _CONSOLIDATION,
         "compiled": Setting(one_of("auto", True, False), "Compiles the step; conf/ sets it to trainer.compile."),
     },
@@ -203,6 +209,7 @@ TARGETS: Mapping[str, Mapping[str, Setting]] = {
         ),
         "weight_decay": _WEIGHT_DECAY,
         "decoupled_weight_decay": _DECOUPLED_DECAY,
+        "relative_m": _RELATIVE_M,
         "consolidation": _CONSOLIDATION,
     },
     "metaplast.strategies.plugins.replay.Replay": {"mem_size": _MEM_SIZE, "batch_size_mem": _BATCH_SIZE_MEM},

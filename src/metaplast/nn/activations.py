@@ -45,7 +45,15 @@ class _SignWindow(torch.autograd.Function):
         return hardtanh_backward(gradient, a, _just_above(1, a))
 
 
-class SignActivation(nn.Module):
+class BinaryActivation(nn.Module):
+    """What the activations below share: they tell where their gradient rule lets a gradient through."""
+
+    def passes(self, a: Tensor) -> Tensor:
+        """Return, for every element of the input `a`, whether it passes a gradient; a tensor of bool in its shape."""
+        raise NotImplementedError
+
+
+class SignActivation(BinaryActivation):
     """Sign: forward sign(a), 0 at 0; backward ∂L/∂a = ∂L/∂sign(a) where |a| ≤ 1, else 0. Any shape.
 
     An activation of exactly 0 stays 0, as in the published code: it occurs where a sum of few ±1 terms equals its batch
@@ -64,6 +72,10 @@ class SignActivation(nn.Module):
         """Return the sign of every element of `a`."""
         return _sign_activation(a)
 
+    def passes(self, a: Tensor) -> Tensor:
+        """|a| ≤ 1."""
+        return a.abs() <= 1
+
 
 @torch.fx.wrap
 def _sign_activation(a: Tensor) -> Tensor:
@@ -74,7 +86,7 @@ def _sign_activation(a: Tensor) -> Tensor:
     return signs
 
 
-class GateActivation(nn.Module):
+class GateActivation(BinaryActivation):
     """Gate: a unit is 1 where its input is far from 0 on either side, else 0. Any shape.
 
     With the threshold θ and the window (l, u)::
@@ -112,12 +124,16 @@ class GateActivation(nn.Module):
         size = a.abs()
         return with_gradient_of(F.hardtanh(size, *self.window), (size > self.threshold).to(a.dtype))
 
+    def passes(self, a: Tensor) -> Tensor:
+        """l < |a| < u."""
+        return (a.abs() > self.window[0]) & (a.abs() < self.window[1])
+
     def extra_repr(self) -> str:
         """Return the arguments, which `print` shows."""
         return f"threshold={self.threshold}, window={self.window}"
 
 
-class KWTA(nn.Module):
+class KWTA(BinaryActivation):
     """k winners take all: the largest share of the units of a layer are 1, all others 0; (N, *), each sample by itself.
 
     With k = max(1, ⌊share · units⌋) and θ the k-th largest input of the sample::
@@ -154,6 +170,10 @@ class KWTA(nn.Module):
         """Return 1 for the winners of each sample, 0 for all other units."""
         return _winners(a, self.share)
 
+    def passes(self, a: Tensor) -> Tensor:
+        """|a − θ| ≤ 1, θ that of the sample."""
+        return (a - _kth_largest(a, self.share)).abs() <= 1
+
     def extra_repr(self) -> str:
         """Return the argument, which `print` shows."""
         return f"share={self.share}"
@@ -165,11 +185,16 @@ def _winners(a: Tensor, share: float) -> Tensor:
         raise ValueError(f"input.shape={tuple(a.shape)}: expected (N, *) with at least one unit")
     if not a.dtype.is_floating_point:
         raise ValueError(f"input.dtype={a.dtype}: expected a floating-point type")
-    units = a.detach().flatten(1)
-    k = max(1, int(share * units.shape[1]))
-    threshold = units.topk(k, dim=1).values[:, -1].reshape(-1, *[1] * (a.dim() - 1))
+    threshold = _kth_largest(a, share)
     distance, bound = a - threshold, _just_above(1, a)
     return with_gradient_of(F.hardtanh(distance, -bound, bound), (a >= threshold).to(a.dtype))
+
+
+def _kth_largest(a: Tensor, share: float) -> Tensor:
+    """θ of each sample, (N, 1, …), in the dimensions of `a`; k is `share` of its units, at least 1."""
+    units = a.detach().flatten(1)
+    k = max(1, int(share * units.shape[1]))
+    return units.topk(k, dim=1).values[:, -1].reshape(-1, *[1] * (a.dim() - 1))
 
 
 def _is_number(value: object) -> bool:

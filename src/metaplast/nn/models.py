@@ -1,7 +1,7 @@
 """The networks: the paper's binary one, its convolutional form, and the full-precision twin, as plain `nn.Sequential`s.
 
 Layers are named `layer1, norm1, act1, layer2, …`, and every weight layer is followed by its normalization, the last
-one too.
+one too, and that by `scale` where `logit_scale` is not 1.
 """
 
 from collections import OrderedDict
@@ -10,7 +10,7 @@ from itertools import pairwise
 from math import prod
 from typing import TypedDict, Unpack
 
-from torch import nn
+from torch import Tensor, nn
 
 from metaplast.errors import UserError
 from metaplast.nn.activations import ACTIVATIONS, Activation, GateActivation
@@ -26,6 +26,7 @@ class NormSettings(TypedDict, total=False):
     norm_per_task: bool
     gamma_init: str
     test_statistics: Statistics
+    logit_scale: float
 
 
 def norm_layer(features: int, fan_in: int, n_tasks: int, **settings: Unpack[NormSettings]) -> nn.Module:
@@ -41,6 +42,33 @@ def norm_layer(features: int, fan_in: int, n_tasks: int, **settings: Unpack[Norm
     if kind == "none":
         return FixedScale(fan_in)
     raise UserError(f"model.norm={kind}: expected one of batch, layer, none")
+
+
+class LogitScale(nn.Module):
+    """The inverse temperature of the softmax: z ↦ `scale` · z, on logits z (N, K); no parameter.
+
+    Without γ, normalized logits have variance 1, so the largest of ten cannot exceed 3. A scale below 1 flattens the
+    softmax, and correct answers go on giving a gradient; a scale above 1 leaves it to the wrong ones.
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the logits times the scale."""
+        return self.scale * z
+
+    def extra_repr(self) -> str:
+        """Return the argument, which `print` shows."""
+        return f"scale={self.scale}"
+
+
+def _scale_logits(network: nn.Sequential, settings: NormSettings) -> nn.Sequential:
+    """Append the scale of the logits, if it is not 1."""
+    if (scale := settings.get("logit_scale", 1.0)) != 1:
+        network.add_module("scale", LogitScale(scale))
+    return network
 
 
 def _activation(name: Activation, gate_threshold: float, gate_window: Sequence[float]) -> nn.Module:
@@ -70,7 +98,7 @@ def _dense(
         network.add_module(f"norm{i}", norm_layer(width, fan_in, n_tasks, **settings))
         if i < len(widths) - 1:
             network.add_module(f"act{i}", activation())
-    return network
+    return _scale_logits(network, settings)
 
 
 def bnn(
@@ -170,7 +198,7 @@ def bcnn(
     network.add_module("flatten", nn.Flatten())
     network.add_module(f"layer{last}", BinaryLinear(fan_in, n_classes, init_bound, integer_input=True))
     network.add_module(f"norm{last}", norm_layer(n_classes, fan_in, n_tasks, **norm))
-    return network
+    return _scale_logits(network, norm)
 
 
 def vgg(
@@ -231,4 +259,4 @@ def vgg(
     if init_bound is None:
         for weight in hidden_weights(network).values():
             nn.init.xavier_normal_(weight)
-    return network
+    return _scale_logits(network, norm)

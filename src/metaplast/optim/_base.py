@@ -36,12 +36,13 @@ def number(description: str, fits: Callable[[float], bool]) -> Range:
 POSITIVE = number("a finite number > 0", lambda value: value > 0)
 NOT_NEGATIVE = number("a finite number >= 0", lambda value: value >= 0)
 DECAY = number("a number in [0, 1)", lambda value: 0 <= value < 1)
+EXPONENT = number("a number in [0, 1]", lambda value: 0 <= value <= 1)
 CONSOLIDATION = Range(
     f"one of {', '.join(CONSOLIDATIONS)}", lambda value: isinstance(value, str) and value in CONSOLIDATIONS
 )
 
 
-LATER_SETTINGS: Mapping[str, Any] = {"consolidation": "tanh", "decoupled_weight_decay": 0.0}
+LATER_SETTINGS: Mapping[str, Any] = {"consolidation": "tanh", "decoupled_weight_decay": 0.0, "relative_m": 0.0}
 """Hyperparameters that states of earlier releases do not name, with the values that those releases meant."""
 
 
@@ -162,6 +163,23 @@ def decay_hidden_weight(parameter: Tensor, group: Mapping[str, Any]) -> None:
     decay = group["decoupled_weight_decay"]
     if decay and is_metaplastic(parameter):
         parameter.mul_(1 - decay)
+
+
+@torch.no_grad()
+def effective_m(hidden: Tensor, group: Mapping[str, Any]) -> float:
+    """The m that acts on `hidden` now: m / ⟨|W^h|⟩^p with p the `relative_m` of `group`; 0 where m does not act.
+
+    ⟨|W^h|⟩ is the mean over the layer. On a GPU, p > 0 waits for it at every step.
+
+    >>> effective_m(torch.tensor([[0.5, -1.5, 4.0, -10.0]]), {"m": 2.0, "relative_m": 0.5})
+    1.0
+    """
+    m, exponent = group["m"] if is_metaplastic(hidden) else 0.0, group["relative_m"]
+    if not m or not exponent:
+        return m
+    # Row by row, since threads that share one sum round it in an order of their own.
+    mean = float(torch.linalg.vector_norm(hidden.flatten(1), 1, dim=1).sum()) / hidden.numel()
+    return m / mean**exponent if mean else m  # where all W^h are 0, f_meta is 1 for every m
 
 
 def dense_gradient(parameter: Tensor) -> Tensor:

@@ -19,16 +19,17 @@ import torch
 from metaplast.optim._base import (
     CONSOLIDATION,
     DECAY,
+    EXPONENT,
     NOT_NEGATIVE,
     POSITIVE,
     MetaplasticOptimizer,
     Range,
     decay_hidden_weight,
     dense_gradient,
+    effective_m,
 )
 from metaplast.optim.compiled import COMPILE_FROM, PlannedStep, compiled_steps, fused_adam_steps
 from metaplast.optim.functional import AdamHyperparams, AdamTensors, Consolidation, metaplastic_adam_step
-from metaplast.optim.param_groups import is_metaplastic
 
 _COMPILED = Range("True, False or 'auto'", lambda value: isinstance(value, bool) or value == "auto")
 
@@ -37,14 +38,15 @@ class MetaplasticAdam(MetaplasticOptimizer):
     r"""Adam with metaplastic hidden weights.
 
     With the gradient g (taken at the binary weights) and the settings η = lr, β₁, β₂ = betas, ε = eps, λ =
-    weight_decay, δ = decoupled_weight_decay::
+    weight_decay, δ = decoupled_weight_decay, p = relative_m::
 
         W^h ← (1 − δ) W^h
+        m′ = m / ⟨|W^h|⟩ᵖ                  ⟨⟩: mean over the layer
         g ← g + λ W^h
         μ ← β₁ μ + (1 − β₁) g
         v ← β₂ v + (1 − β₂) g²
         u = η √(1 − β₂ᵗ) / (1 − β₁ᵗ) · μ / (√v + ε)
-        W^h ← W^h − f_meta(m, W^h) · u     where W^h μ > 0, so that the step would shrink |W^h|
+        W^h ← W^h − f_meta(m′, W^h) · u    where W^h μ > 0, so that the step would shrink |W^h|
         W^h ← W^h − u                      elsewhere
 
     Parameters with fewer than two dimensions (γ and β of a normalization) take the plain step whatever `m` is. With m
@@ -60,6 +62,9 @@ class MetaplasticAdam(MetaplasticOptimizer):
         decoupled_weight_decay: δ in [0, 1), the share of a hidden weight that each step takes away, whatever m is and
             not multiplied by lr, as `torch.optim.AdamW` would. λ cannot loosen a settled weight, since it enters the
             gradient and what it adds to a step is scaled by f_meta; δ can. γ, β and biases do not decay.
+        relative_m: p in [0, 1]. At 0, the paper's, m acts on |W^h|: weights free as long as they are small, and settled
+            for good once they have grown. At 1 it acts on |W^h| / ⟨|W^h|⟩, so the same share of a layer is settled at
+            any time; a weight that no longer grows is freed as the others do. Ours.
         consolidation: "tanh", the paper's f_meta, or "exponential"; see
             :mod:`metaplast.optim.functional`.
         compiled: True, take the step as one compiled kernel; False, the literal form; "auto", compiled where there is a
@@ -91,6 +96,7 @@ class MetaplasticAdam(MetaplasticOptimizer):
         "eps": POSITIVE,
         "weight_decay": NOT_NEGATIVE,
         "decoupled_weight_decay": DECAY,
+        "relative_m": EXPONENT,
         "consolidation": CONSOLIDATION,
     }
     STATE_TENSORS = ("exp_avg", "exp_avg_sq")
@@ -106,6 +112,7 @@ class MetaplasticAdam(MetaplasticOptimizer):
         consolidation: Consolidation = "tanh",
         compiled: bool | Literal["auto"] = "auto",
         decoupled_weight_decay: float = 0.0,
+        relative_m: float = 0.0,
     ) -> None:
         _COMPILED.check("compiled", compiled)
         self.compiled = compiled
@@ -117,6 +124,7 @@ class MetaplasticAdam(MetaplasticOptimizer):
             "eps": eps,
             "weight_decay": weight_decay,
             "decoupled_weight_decay": decoupled_weight_decay,
+            "relative_m": relative_m,
         }
         super().__init__(params, {**defaults, "consolidation": consolidation})
 
@@ -155,7 +163,7 @@ class MetaplasticAdam(MetaplasticOptimizer):
                 state["exp_avg_sq"] = torch.zeros_like(parameter)
             state["step"] += 1
             tensors = AdamTensors(parameter, gradient, state["exp_avg"], state["exp_avg_sq"])
-            m = group["m"] if is_metaplastic(parameter) else 0.0
+            m = effective_m(parameter, group)
             small = not m and parameter.numel() < COMPILE_FROM and self.compiled == "auto"
             if small and tensors.contiguous:
                 together[state["step"], parameter.dtype, parameter.device].append(tensors)

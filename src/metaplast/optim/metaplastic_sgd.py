@@ -12,28 +12,30 @@ import torch
 from metaplast.optim._base import (
     CONSOLIDATION,
     DECAY,
+    EXPONENT,
     NOT_NEGATIVE,
     POSITIVE,
     MetaplasticOptimizer,
     Range,
     decay_hidden_weight,
     dense_gradient,
+    effective_m,
 )
 from metaplast.optim.functional import Consolidation, metaplastic_sgd_step
-from metaplast.optim.param_groups import is_metaplastic
 
 
 class MetaplasticSGD(MetaplasticOptimizer):
     r"""SGD with momentum, in which a step that would shrink a hidden weight is scaled by a consolidation function f.
 
     With the gradient g (taken at the binary weights) and the settings η = lr, μ = momentum, λ = weight_decay, δ =
-    decoupled_weight_decay::
+    decoupled_weight_decay, p = relative_m::
 
         W^h ← (1 − δ) W^h
+        m′ = m / ⟨|W^h|⟩ᵖ
         g ← g + λ W^h
         b ← μ b + g
-        W^h ← W^h − η f(m, W^h) b     where W^h b > 0, so that the step would shrink |W^h|
-        W^h ← W^h − η b               elsewhere
+        W^h ← W^h − η f(m′, W^h) b     where W^h b > 0, so that the step would shrink |W^h|
+        W^h ← W^h − η b                elsewhere
 
     Parameters with fewer than two dimensions take the plain step. With m = 0 it is `torch.optim.SGD`.
 
@@ -43,7 +45,7 @@ class MetaplasticSGD(MetaplasticOptimizer):
         m: metaplasticity, a finite number ≥ 0.
         momentum: μ in [0, 1).
         weight_decay: λ ≥ 0, added to the gradient as λ W^h.
-        decoupled_weight_decay: δ in [0, 1), as of :class:`metaplast.optim.MetaplasticAdam`.
+        decoupled_weight_decay, relative_m: δ and p, as of :class:`metaplast.optim.MetaplasticAdam`.
         consolidation: "tanh", the paper's f_meta, or "exponential"; see :mod:`metaplast.optim.functional`.
 
     Raises:
@@ -67,6 +69,7 @@ class MetaplasticSGD(MetaplasticOptimizer):
         "momentum": DECAY,
         "weight_decay": NOT_NEGATIVE,
         "decoupled_weight_decay": DECAY,
+        "relative_m": EXPONENT,
         "consolidation": CONSOLIDATION,
     }
     STATE_TENSORS = ("momentum",)
@@ -80,6 +83,7 @@ class MetaplasticSGD(MetaplasticOptimizer):
         weight_decay: float = 0.0,
         consolidation: Consolidation = "tanh",
         decoupled_weight_decay: float = 0.0,
+        relative_m: float = 0.0,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -87,6 +91,7 @@ class MetaplasticSGD(MetaplasticOptimizer):
             "momentum": momentum,
             "weight_decay": weight_decay,
             "decoupled_weight_decay": decoupled_weight_decay,
+            "relative_m": relative_m,
         }
         super().__init__(params, {**defaults, "consolidation": consolidation})
 
@@ -100,5 +105,5 @@ class MetaplasticSGD(MetaplasticOptimizer):
                 decay_hidden_weight(parameter, group)
                 if not state:
                     state["momentum"] = torch.zeros_like(parameter)
-                m = group["m"] if is_metaplastic(parameter) else 0.0
+                m = effective_m(parameter, group)
                 metaplastic_sgd_step(parameter, gradient, state["momentum"], m=m, **hyperparams)

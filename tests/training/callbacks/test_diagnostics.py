@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from metaplast.nn import bnn, hidden_weights, mlp
+from metaplast.nn import KWTA, GateActivation, bnn, hidden_weights, mlp
 from metaplast.optim import MetaplasticAdam, f_meta
 from metaplast.runs.paths import DIAGNOSTICS
 from metaplast.runs.tables import read_matrix_csv, read_metrics
@@ -85,6 +85,26 @@ def train(
     return learner
 
 
+def test_gates_and_winners_are_measured_by_their_own_rules(tmp_path: Path) -> None:
+    for name, rule in {"gate": GateActivation(1.0, (0.5, 1.5)), "kwta": KWTA()}.items():
+        look, folder = Look(), tmp_path / name
+        folder.mkdir()
+        train(folder, look, Diagnostics(folder), activation=name)
+        row = read_metrics(folder / DIAGNOSTICS)[0]
+        inputs = look.activations[: len(look.activations) // 4]
+        active = torch.stack([rule(a).mean() for a in inputs]).mean()
+        # A gradient of 1 for each output is ±1 at the inputs that it reaches.
+        passed = torch.stack([_gradient(rule, a).abs().mean() for a in inputs]).mean()
+        assert row["active_fraction/act1"] == pytest.approx(active.item(), rel=1e-5)
+        assert row["ste_pass_fraction/act1"] == pytest.approx(passed.item(), rel=1e-5)
+
+
+def _gradient(activation: nn.Module, a: torch.Tensor) -> torch.Tensor:
+    a = a.detach().clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(activation(a).sum(), a)
+    return gradient
+
+
 def test_the_row_of_an_epoch_holds_the_means_over_its_steps(tmp_path: Path) -> None:
     look = Look()
     learner = train(tmp_path, look, Diagnostics(tmp_path))
@@ -97,6 +117,8 @@ def test_the_row_of_an_epoch_holds_the_means_over_its_steps(tmp_path: Path) -> N
         steps = slice(epoch * n, (epoch + 1) * n)
         inside = torch.stack([(a.abs() <= 1).float().mean() for a in look.activations[steps]]).mean()
         assert row["ste_pass_fraction/act1"] == pytest.approx(inside.item(), rel=1e-5)
+        active = torch.stack([(a != 0).float().mean() for a in look.activations[steps]]).mean()
+        assert row["active_fraction/act1"] == pytest.approx(active.item(), rel=1e-5)
         assert row["logits_std"] == pytest.approx(torch.stack([z.std() for z in look.logits[steps]]).mean().item())
         hidden = look.hidden[(epoch + 1) * n]
         assert row["hidden_mean/layer1"] == pytest.approx(hidden.abs().mean().item())

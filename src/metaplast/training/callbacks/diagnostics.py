@@ -5,6 +5,7 @@ and logits become, how large the first steps of a task are, and how much metapla
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,9 @@ from torch.utils.hooks import RemovableHandle
 
 from metaplast.loggers.csv import MetricsFile
 from metaplast.metrics import positive_signs
-from metaplast.nn import SignActivation, hidden_weights
+from metaplast.nn import hidden_weights
+from metaplast.nn.activations import BinaryActivation
+from metaplast.optim._base import effective_m
 from metaplast.optim.functional import CONSOLIDATIONS
 from metaplast.runs.paths import DIAGNOSTICS
 from metaplast.training.learner import Learner
@@ -47,11 +50,13 @@ class _Mean:
 class Diagnostics(pl.Callback):
     """After every epoch, append a row to `folder`/diagnostics.csv. Training is not changed by it.
 
-    Columns: `epoch`, `task` and `epoch_in_task` as in metrics.csv, and, for a sign activation ACT and a binary layer
+    Columns: `epoch`, `task` and `epoch_in_task` as in metrics.csv, and, for a binary activation ACT and a binary layer
     LAYER:
 
-    - `ste_pass_fraction/ACT`: fraction of activations with |a| ≤ 1, through which the straight-through estimator passes
-      a gradient; mean over the steps of the epoch.
+    - `ste_pass_fraction/ACT`: fraction of activations through which the straight-through estimator passes a gradient;
+      mean over the steps of the epoch.
+    - `active_fraction/ACT`: fraction of its outputs that are not 0, likewise. A weight behind an output of 0 has no
+      gradient.
     - `logits_std`: standard deviation of a batch's logits over samples and classes; mean over the steps of the epoch.
     - `hidden_mean/LAYER`, `hidden_max/LAYER`: of |W^h| at the end of the epoch.
     - `f_meta_mean/LAYER`: mean of f_meta(m, W^h), or of the consolidation function that the optimizer uses instead, at
@@ -85,15 +90,16 @@ class Diagnostics(pl.Callback):
         self._file = self._resumed or MetricsFile(self.folder / DIAGNOSTICS, trainer.current_epoch)
         self._resumed = None
         self._hidden = hidden_weights(network)
-        activations = [name for name, module in network.named_modules() if isinstance(module, SignActivation)]
-        columns = [f"ste_pass_fraction/{name}" for name in activations] + ["logits_std"]
+        activations = [name for name, module in network.named_modules() if isinstance(module, BinaryActivation)]
+        shares = {"ste_pass_fraction": _pass_fraction, "active_fraction": _active_fraction}
+        columns = [f"{share}/{name}" for share in shares for name in activations] + ["logits_std"]
         columns += [f"{steps}/{name}" for steps in ("first_steps", "last_steps") for name in self._hidden]
         self._means = {column: _Mean() for column in columns}
         self._hooks = [_measure(network, learner, _sd_of_logits, self._means["logits_std"])]
         for name in activations:
-            self._hooks.append(
-                _measure(network.get_submodule(name), learner, _pass_fraction, self._means[f"ste_pass_fraction/{name}"])
-            )
+            module = cast(BinaryActivation, network.get_submodule(name))
+            for share, quantity in shares.items():
+                self._hooks.append(_measure(module, learner, partial(quantity, module), self._means[f"{share}/{name}"]))
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -128,13 +134,12 @@ class Diagnostics(pl.Callback):
         }
         row |= {column: mean.take() for column, mean in self._means.items()}
         share = CONSOLIDATIONS[getattr(trainer.optimizers[0], "consolidation", "tanh")]
-        m = learner.m if isinstance(learner.m, list) else [learner.m] * len(self._hidden)
+        groups = {parameter: group for group in trainer.optimizers[0].param_groups for parameter in group["params"]}
         with torch.no_grad():
-            # An mlp has an m per layer but no hidden weights.
-            for m_of_layer, (name, hidden) in zip(m, self._hidden.items(), strict=False):
-                size = hidden.abs()
+            for name, hidden in self._hidden.items():
+                size, m = hidden.abs(), effective_m(hidden, {"relative_m": 0.0, **groups[hidden]})
                 row[f"hidden_mean/{name}"], row[f"hidden_max/{name}"] = float(size.mean()), float(size.max())
-                row[f"f_meta_mean/{name}"] = float(share(m_of_layer, size).mean())
+                row[f"f_meta_mean/{name}"] = float(share(m, size).mean())
                 row[f"flipped_low_grad/{name}"], row[f"flipped_high_grad/{name}"] = self._flipped(name)
         self._file.write(row)
         if learner.schedule.ends_task(epoch):
@@ -194,6 +199,11 @@ def _sd_of_logits(images: Tensor, logits: Tensor) -> Tensor:
     return logits.float().std()
 
 
-def _pass_fraction(a: Tensor, signs: Tensor) -> Tensor:
-    """Fraction of activations through which the sign passes a gradient."""
-    return (a.abs() <= 1).float().mean()
+def _pass_fraction(activation: BinaryActivation, a: Tensor, outputs: Tensor) -> Tensor:
+    """Fraction of activations that pass a gradient."""
+    return activation.passes(a).float().mean()
+
+
+def _active_fraction(activation: BinaryActivation, a: Tensor, outputs: Tensor) -> Tensor:
+    """Fraction of outputs that are not 0."""
+    return (outputs != 0).float().mean()
