@@ -120,10 +120,13 @@ def test_what_the_kernel_does_not_cover_is_said() -> None:
     for network, reason in (
         (mlp((1, 6, 6), 4, hidden=[8]), "the network is no bnn"),
         (bnn((1, 6, 6), 4, hidden=[8], activation="kwta"), "the activation is KWTA"),
+        (bnn((1, 6, 6), 4, hidden=[8], logit_scale=0.5), "the activation is LogitScale"),
     ):
         assert native_steps(network, criterion, MetaplasticAdam(network.parameters())) == reason
     network = bnn((1, 6, 6), 4, hidden=[8])
     assert native_steps(network, criterion, torch.optim.Adam(network.parameters())) == "the optimizer is Adam"
+    relative = MetaplasticAdam(network.parameters(), m=1.3, relative_m=1.0)
+    assert native_steps(network, criterion, relative) == "relative_m is not 0"
     network[1].register_forward_hook(lambda *_: None)
     assert native_steps(network, criterion, MetaplasticAdam(network.parameters())) == "the network has hooks"
 

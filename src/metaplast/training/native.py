@@ -188,6 +188,8 @@ def _not_covered(
         return "torch has no oneDNN here"
     if type(optimizer) not in (MetaplasticAdam, MetaplasticSGD):
         return f"the optimizer is {type(optimizer).__name__}"
+    if any(group["relative_m"] for group in optimizer.param_groups):
+        return "relative_m is not 0"
     plain = criterion.weight is None and not criterion.label_smoothing and criterion.reduction == "mean"
     if type(criterion) not in (nn.CrossEntropyLoss, TaskCrossEntropy) or not plain or criterion.ignore_index >= 0:
         return "the loss is no plain cross entropy"
