@@ -228,9 +228,15 @@ def test_the_plain_command_reaches_the_run_with_its_settings_and_a_directory_of_
 
 
 def test_settings_of_ones_own_reach_the_target(answer: Answers) -> None:
-    answered = answer("+strategy.strength=3", "+strategy.optimizer.eps=${strategy.strength}")
+    answered = answer("+strategy.strength=3", "strategy.optimizer.eps=${strategy.strength}")
     assert answered.runs[0][0]["strategy"]["strength"] == 3
     assert answered.runs[0][0]["strategy"]["optimizer"]["eps"] == 3
+
+
+def test_of_several_additions_the_one_that_is_there_already_is_named(answer: Answers) -> None:
+    answered = answer("+strategy.strength=3", "+strategy.optimizer.eps=${strategy.strength}")
+    assert answered.status != 0
+    assert answered.err.startswith("+strategy.optimizer.eps=${strategy.strength}: strategy.optimizer.eps is there already")
 
 
 def test_a_run_says_what_it_is_before_anything_heavy_is_imported(

@@ -139,9 +139,10 @@ def _several_values(error: BaseException) -> str | None:
 
 def _wrong_plus(error: BaseException, arguments: Sequence[str]) -> str | None:
     """Put in words that something was added which is there."""
-    if re.search("An item is already at|appears more than once|force-add of config groups", str(error)):
+    there = re.search("An item is already at '(.*?)'|appears more than once|force-add of config groups", str(error))
+    if there:
         for argument in arguments:
-            if argument.startswith("+") and override_key(argument) in str(error):
+            if argument.startswith("+") and override_key(argument) in (there[1] or str(error)):
                 plain = argument.lstrip("+")
                 some = f" (++{plain} where only some choices of a sweep have it)" if "already at" in str(error) else ""
                 return f"{argument}: {override_key(argument)} is there already; write {plain}{some}"

@@ -45,7 +45,8 @@ class MetaplasticSGD(MetaplasticOptimizer):
         m: metaplasticity, a finite number ≥ 0.
         momentum: μ in [0, 1).
         weight_decay: λ ≥ 0, added to the gradient as λ W^h.
-        decoupled_weight_decay, relative_m: δ and p, as of :class:`metaplast.optim.MetaplasticAdam`.
+        decoupled_weight_decay: δ in [0, 1), as of :class:`metaplast.optim.MetaplasticAdam`.
+        relative_m: p, as of the same.
         consolidation: "tanh", the paper's f_meta, or "exponential"; see :mod:`metaplast.optim.functional`.
 
     Raises:
