@@ -236,7 +236,9 @@ def test_settings_of_ones_own_reach_the_target(answer: Answers) -> None:
 def test_of_several_additions_the_one_that_is_there_already_is_named(answer: Answers) -> None:
     answered = answer("+strategy.strength=3", "+strategy.optimizer.eps=${strategy.strength}")
     assert answered.status != 0
-    assert answered.err.startswith("+strategy.optimizer.eps=${strategy.strength}: strategy.optimizer.eps is there already")
+    assert answered.err.startswith(
+        "+strategy.optimizer.eps=${strategy.strength}: strategy.optimizer.eps is there already"
+    )
 
 
 def test_a_run_says_what_it_is_before_anything_heavy_is_imported(

@@ -4,17 +4,19 @@ The order of an epoch's batches is a pure function of seed, task and epoch, so a
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metaplast.config.schema import EVAL_TASKS
 from metaplast.data import TaskTensors, augment, augmentation_noise, batch_slices, random_permutation
 from metaplast.errors import UserError
+from metaplast.nn import TaskCrossEntropy
 from metaplast.scenarios import Scenario, task_tensors
 from metaplast.training.task_schedule import Schedule
 
@@ -288,3 +290,40 @@ def _on_device(tasks: list[TaskTensors], device: torch.device) -> list[TaskTenso
         )
         for task in tasks
     ]
+
+
+def check_content(data: StreamDataModule, criterion: nn.Module) -> None:
+    """Refuse a label that the loss would skip or that no answer could match, and a pixel that is not finite."""
+    known = criterion.allowed.diagonal().tolist() if isinstance(criterion, TaskCrossEntropy) else None
+    checked: dict[int, Tensor] = {}  # tensors that tasks share are looked at once
+    for name, tasks in (("train", data.train_tasks), ("test", data.test_tasks)):
+        for task, tensors in enumerate(tasks):
+            where, images, labels = f"task {task} ({name})", tensors.images, tensors.labels
+            if not len(labels):
+                raise UserError(f"{where}: expected images, got none")
+            if id(labels) not in checked:
+                classes = sorted(set(labels.tolist()))
+                if classes[0] < 0:
+                    raise UserError(f"{where}: expected labels >= 0, got {classes[0]}")
+                odd = [] if known is None else [y for y in classes if y >= len(known) or not known[y]]
+                if odd:
+                    raise UserError(f"{where}: expected labels of a class in classes_of_task, got {odd[0]}")
+            if images.is_floating_point() and id(images) not in checked:
+                finite = images.isfinite()
+                if not finite.all():
+                    raise UserError(f"{where}: expected finite pixels, got {images[~finite][0].item()}")
+            checked |= {id(labels): labels, id(images): images}
+
+
+def image_batches(
+    tasks: Sequence[TaskTensors], batch_size: int, enough: int | None = None
+) -> Callable[[], Iterable[Tensor]]:
+    """Makes passes over the images of `tasks`, batch by batch: over all or over `enough`, as many from each task."""
+    limit = None if enough is None else -(-enough // (len(tasks) * batch_size))
+
+    def batches() -> Iterable[Tensor]:
+        for task in tasks:
+            for x, _ in islice(SequentialLoader(task, batch_size), limit):
+                yield x
+
+    return batches

@@ -13,15 +13,13 @@ What happens when (t is the task of the epoch; Lightning's hook on the left):
 
 import sys
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
-from metaplast.data import TaskTensors, batch_slices
+from metaplast.data import batch_slices
 from metaplast.errors import UserError
 from metaplast.metrics import AccuracyMatrix
 from metaplast.nn import BatchNorm, TaskCrossEntropy, select_task, set_population_statistics, store_task, task_norms
@@ -29,8 +27,8 @@ from metaplast.optim import parameter_groups
 from metaplast.private_api import count_steps, group_batches, ungroup_batches
 from metaplast.training.checkpoint import random_state, set_random_state
 from metaplast.training.checkpoint_content import check_fits
-from metaplast.training.datamodule import Batch, Batches, SequentialLoader, StreamDataModule
-from metaplast.training.native import NativeSteps, native_steps
+from metaplast.training.datamodule import Batch, Batches, StreamDataModule, check_content, image_batches
+from metaplast.training.native import NativeSteps, native_steps, needs_single_steps, steps_per_call
 from metaplast.training.native_build import NoKernelError
 from metaplast.training.task_schedule import Schedule
 
@@ -160,7 +158,7 @@ class Learner(pl.LightningModule):
         """Refuse what cannot be trained as asked, before the first step."""
         self._native_steps, self.native_reason, self._is_planned = None, None, False
         self._check_trainer()
-        self._check_data()
+        check_content(self._data, self.criterion)
         norms = [module for module in self.network.modules() if isinstance(module, BatchNorm)]
         by_batch = any(norm.test_statistics == "batch" for norm in norms)
         tasks = [*enumerate(self._data.train_tasks if norms and not self.schedule.joint else ())]
@@ -177,28 +175,6 @@ class Learner(pl.LightningModule):
             raise UserError(f"max_epochs={trainer.max_epochs}: expected at most {epochs}, the epochs of the schedule")
         if trainer.world_size > 1:
             raise UserError(f"devices={trainer.world_size}: expected 1, since the data stay on one device")
-
-    def _check_data(self) -> None:
-        """Refuse a label that the loss would skip or that no answer could match, and a pixel that is not finite."""
-        known = self.criterion.allowed.diagonal().tolist() if isinstance(self.criterion, TaskCrossEntropy) else None
-        checked: dict[int, Tensor] = {}  # tensors that tasks share are looked at once
-        for name, tasks in (("train", self._data.train_tasks), ("test", self._data.test_tasks)):
-            for task, tensors in enumerate(tasks):
-                where, images, labels = f"task {task} ({name})", tensors.images, tensors.labels
-                if not len(labels):
-                    raise UserError(f"{where}: expected images, got none")
-                if id(labels) not in checked:
-                    classes = sorted(set(labels.tolist()))
-                    if classes[0] < 0:
-                        raise UserError(f"{where}: expected labels >= 0, got {classes[0]}")
-                    odd = [] if known is None else [y for y in classes if y >= len(known) or not known[y]]
-                    if odd:
-                        raise UserError(f"{where}: expected labels of a class in classes_of_task, got {odd[0]}")
-                if images.is_floating_point() and id(images) not in checked:
-                    finite = images.isfinite()
-                    if not finite.all():
-                        raise UserError(f"{where}: expected finite pixels, got {images[~finite][0].item()}")
-                checked |= {id(labels): labels, id(images): images}
 
     def on_train_start(self) -> None:
         """Forget the loaders of the sanity check where the first epoch tests fewer tasks."""
@@ -221,11 +197,15 @@ class Learner(pl.LightningModule):
             return 0
         if self.steps_per_call != "auto":
             return self.steps_per_call
-        weights = sum(parameter.numel() for parameter in self.network.parameters())
-        return max(1, min(MOST_STEPS, WEIGHTS_PER_CALL // weights))
+        return steps_per_call(self.network)
 
     def _plan_steps(self) -> None:
-        self.native_reason = self._needs_torch()
+        if not self.native:
+            self.native_reason = "native=False"
+        elif self.bridge is not None or type(self) is not Learner:
+            self.native_reason = "plugins or a subclass of the learner take part in a step"
+        else:
+            self.native_reason = needs_single_steps(self.trainer)
         if self.native_reason is None:
             try:
                 planned = native_steps(self.network, self.criterion, self.trainer.optimizers[0])
@@ -239,24 +219,6 @@ class Learner(pl.LightningModule):
         if self._native_steps is not None and self._is_resumed:
             group_batches(self.trainer.fit_loop.epoch_loop, self.native_steps_per_call)
         self._is_resumed = False
-
-    def _needs_torch(self) -> str | None:
-        """What of this learner and its trainer has to see or change single steps; None where nothing does."""
-        trainer = self.trainer
-        if not self.native:
-            return "native=False"
-        if self.bridge is not None or type(self) is not Learner:
-            return "plugins or a subclass of the learner take part in a step"
-        if trainer.precision != "32-true" or trainer.gradient_clip_val or trainer.lr_scheduler_configs:
-            return "the trainer changes gradients, precision or learning rate"
-        whole_epochs = trainer.limit_train_batches == trainer.val_check_interval == 1.0 and trainer.max_steps == -1
-        if trainer.accumulate_grad_batches != 1 or not whole_epochs:
-            return "the trainer counts batches"
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            sees_steps = any(is_overridden(hook, callback, pl.Callback) for hook in STEP_HOOKS)
-            if sees_steps and not getattr(callback, "takes_several_steps", False):
-                return f"{type(callback).__name__} takes part in each step"
-        return None
 
     def optimizer_step(
         self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
@@ -330,7 +292,8 @@ class Learner(pl.LightningModule):
         """Set population statistics from data of the current task: all at its end, otherwise enough for an estimate."""
         data, precision = self._data, self.trainer.precision_plugin
         complete = self.schedule.ends_task(self.current_epoch)
-        batches = _images(data.current_tasks(self.current_epoch), data.eval_batch_size, complete)
+        limit = None if complete else STATISTICS_SAMPLES
+        batches = image_batches(data.current_tasks(self.current_epoch), data.eval_batch_size, limit)
         with precision.val_step_context():  # Lightning's own covers only steps
             set_population_statistics(self.network, lambda: map(precision.convert_input, batches()))
 
@@ -429,30 +392,5 @@ class Learner(pl.LightningModule):
         return len(batch_slices(sum(map(len, self._data.current_tasks(self.current_epoch))), self._data.batch_size))
 
 
-MOST_STEPS = 32
-"""Of a call with steps_per_call="auto": Lightning's share of a step is small by then."""
-WEIGHTS_PER_CALL = 20_000_000
-"""Weights that such a call updates, if it takes several steps: about 50 ms, for which signals and progress wait."""
-STEP_HOOKS = (
-    "on_train_batch_start",
-    "on_train_batch_end",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-)
-
 LARGEST_LOSS = 1e10
 """From here on training has diverged: in float32 a loss of this size leaves no digit for the cross entropy in it."""
-
-
-def _images(tasks: list[TaskTensors], batch_size: int, complete: bool) -> Callable[[], Iterable[Tensor]]:
-    """Training images of the tasks, batch by batch: all of them, or enough for an estimate, the same from each task."""
-    limit = None if complete else -(-STATISTICS_SAMPLES // (len(tasks) * batch_size))
-
-    def batches() -> Iterable[Tensor]:
-        for task in tasks:
-            for x, _ in islice(SequentialLoader(task, batch_size), limit):
-                yield x
-
-    return batches

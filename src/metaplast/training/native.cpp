@@ -51,9 +51,11 @@ inline float exp_negative(float x) {
   x = x < -87.0f ? -87.0f : x;
   const float n = std::floor(x * 1.44269504f + 0.5f);
   const float r = std::fma(n, 2.12194440e-4f, std::fma(n, -0.693359375f, x));
-  float p = 1.9875691500e-4f;
-  for (const float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
-    p = std::fma(p, r, c);
+  float p = std::fma(1.9875691500e-4f, r, 1.3981999507e-3f);
+  p = std::fma(p, r, 8.3334519073e-3f);
+  p = std::fma(p, r, 4.1665795894e-2f);
+  p = std::fma(p, r, 1.6666665459e-1f);
+  p = std::fma(p, r, 5.0000001201e-1f);
   p = std::fma(p * r, r, r) + 1.0f;
   const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
   float scale;
@@ -208,19 +210,23 @@ float* floats(const Tensor& t) { return t.data_ptr<float>(); }
 
 // Write activations, or logits of the last layer, of `n` values y = a · scale + shift.
 template <class Y>
-inline void write_outputs(const Rules& rules, bool last, float* x, int8_t* x8, int64_t n, const Y& y) {
+inline void write_outputs(const Rules& rules, bool last, float* __restrict x, int8_t* __restrict x8, int64_t n, Y y) {
   if (last) {
+#pragma omp simd
     for (int64_t c = 0; c < n; c++) x[c] = y(c);
   } else if (rules.activation == SIGN) {
+#pragma omp simd
     for (int64_t c = 0; c < n; c++) {
       const float v = y(c);
-      x[c] = v > 0 ? 1.0f : (v < 0 ? -1.0f : 0.0f);
-      x8[c] = static_cast<int8_t>(x[c]);
+      const int32_t sign = (v > 0) - (v < 0);
+      x[c] = static_cast<float>(sign), x8[c] = static_cast<int8_t>(sign);
     }
   } else {
+    const float threshold = rules.threshold;
+#pragma omp simd
     for (int64_t c = 0; c < n; c++) {
-      x[c] = std::fabs(y(c)) > rules.threshold ? 1.0f : 0.0f;
-      x8[c] = static_cast<int8_t>(x[c]);
+      const int32_t open = std::fabs(y(c)) > threshold;
+      x[c] = static_cast<float>(open), x8[c] = static_cast<int8_t>(open);
     }
   }
 }
@@ -256,8 +262,8 @@ void batch_norm_forward(const Rules& rules, Layer& l, const T* sums, int64_t B) 
     }
     for (int64_t r = 0; r < B; r++) {
       const int64_t at = r * N + c0;
-      write_outputs(rules, l.last, x + at, x8 + at, n,
-                    [&](int64_t c) { return std::fma(a[at + c], scale[c0 + c], shift[c0 + c]); });
+      const float *of = a + at, *by = scale + c0, *plus = shift + c0;
+      write_outputs(rules, l.last, x + at, x8 + at, n, [=](int64_t c) { return std::fma(of[c], by[c], plus[c]); });
     }
   });
 }

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 
 from metaplast.nn import (
@@ -36,6 +38,18 @@ NORMS: Sequence[type[nn.Module]] = (BatchNorm, LayerNorm, FixedScale)
 ACTIVATIONS: Sequence[type[nn.Module]] = (SignActivation, GateActivation)
 CONSOLIDATIONS = ("none", "tanh", "exponential")
 """In the order of the kernel's numbers for them."""
+MOST_STEPS = 32
+"""Of one call, unless the user asks for more: Lightning's share of a step is small by then."""
+WEIGHTS_PER_CALL = 20_000_000
+"""Weights that a call of several steps updates: about 50 ms, for which signals and progress wait."""
+STEP_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
 
 
 @dataclass
@@ -135,6 +149,26 @@ def _settings(parameter: Tensor, group: Mapping[str, Any], state: Mapping[str, A
     m, decay = (group["m"], group["decoupled_weight_decay"]) if is_metaplastic(parameter) else (0.0, 0.0)
     numbers = [group["lr"], m, beta1, beta2, group.get("eps", 0.0), group["weight_decay"], decay]
     return [*numbers, CONSOLIDATIONS.index(group["consolidation"]), state.get("step", 0)]
+
+
+def steps_per_call(network: nn.Module) -> int:
+    """How many steps of `network` make a call long enough, yet short enough to wait for."""
+    weights = sum(parameter.numel() for parameter in network.parameters())
+    return max(1, min(MOST_STEPS, WEIGHTS_PER_CALL // weights))
+
+
+def needs_single_steps(trainer: Any) -> str | None:
+    """What of a trainer has to see or change single steps; None where nothing does."""
+    if trainer.precision != "32-true" or trainer.gradient_clip_val or trainer.lr_scheduler_configs:
+        return "the trainer changes gradients, precision or learning rate"
+    whole_epochs = trainer.limit_train_batches == trainer.val_check_interval == 1.0 and trainer.max_steps == -1
+    if trainer.accumulate_grad_batches != 1 or not whole_epochs:
+        return "the trainer counts batches"
+    for callback in trainer.callbacks:
+        sees_steps = any(is_overridden(hook, callback, pl.Callback) for hook in STEP_HOOKS)
+        if sees_steps and not getattr(callback, "takes_several_steps", False):
+            return f"{type(callback).__name__} takes part in each step"
+    return None
 
 
 def native_steps(
