@@ -48,8 +48,8 @@ def kernel(network: nn.Module, criterion: nn.CrossEntropyLoss, optimizer: Any) -
     return steps
 
 
-def relative(a: Tensor, b: Tensor) -> float:
-    return float((a - b).norm() / b.norm().clamp_min(1e-30))
+def relative(a: Tensor, b: Tensor, floor: float) -> float:
+    return float((a - b).norm() / b.norm().clamp_min(floor))
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)
@@ -61,26 +61,47 @@ def relative(a: Tensor, b: Tensor) -> float:
     st.booleans(),
     st.sampled_from([MetaplasticAdam, MetaplasticSGD]),
     st.sampled_from(["tanh", "exponential"]),
+    st.sampled_from([0.0, 1.0]),
 )
 def test_a_step_is_that_of_torch_up_to_rounding(
-    hidden: list[int], batch: int, norm: str, activation: str, affine: bool, kind: Any, consolidation: str
+    hidden: list[int],
+    batch: int,
+    norm: str,
+    activation: str,
+    affine: bool,
+    kind: Any,
+    consolidation: str,
+    relative_m: float,
 ) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     theirs = bnn((1, 6, 6), 4, hidden=hidden, norm=norm, norm_affine=affine, activation=activation,  # type: ignore[arg-type]
-                 gamma_init="uniform", test_statistics="running")  # fmt: skip
+                 gamma_init="uniform", test_statistics="running", logit_scale=1 - relative_m / 2)  # fmt: skip
+    for parameter in theirs.parameters():
+        parameter.detach().mul_(5)  # so that m matters
     ours = copy.deepcopy(theirs)
     criterion = TaskCrossEntropy(4, [[0, 1], [2, 3]]) if affine else nn.CrossEntropyLoss()
     one, two = (
-        kind(parameter_groups(n, 1.3), lr=0.01, consolidation=consolidation, decoupled_weight_decay=1e-3)
+        kind(
+            parameter_groups(n, 1.3),
+            lr=0.01,
+            consolidation=consolidation,
+            decoupled_weight_decay=1e-3,
+            relative_m=relative_m,
+        )
         for n in (theirs, ours)
     )
     order = torch.randperm(120)[:batch]
     expected = torch_steps(theirs, criterion, one, order, [batch])
     assert kernel(ours, criterion, two)(IMAGES.flatten(1), LABELS, order, [batch]) == pytest.approx(expected, rel=1e-6)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        for name in one.STATE_TENSORS:  # a first moment of Adam is a tenth of the gradient, one of SGD all of it
-            assert relative(two.state[a][name], one.state[b][name]) < 4e-6
+        # A first moment of Adam is a tenth of the gradient, one of SGD all of it. Behind the normalization of a single
+        # unit the gradient is 0, but for its rounding.
+        for name, floor in zip(one.STATE_TENSORS, (1e-4, 1e-11), strict=False):
+            assert relative(two.state[a][name], one.state[b][name], floor) < 4e-6
+        moment = one.state[b][one.STATE_TENSORS[0]].abs()
+        certain = moment > max(1e-7, 1e-3 * float(moment.max()))  # Adam's first step is as long for a gradient near 0
+        assert torch.allclose(a[certain], b[certain], rtol=0, atol=2e-6)
     for (name, x), y in zip(ours.named_buffers(), theirs.buffers(), strict=True):
         assert torch.allclose(x, y, rtol=1e-6), name
 
@@ -120,13 +141,10 @@ def test_what_the_kernel_does_not_cover_is_said() -> None:
     for network, reason in (
         (mlp((1, 6, 6), 4, hidden=[8]), "the network is no bnn"),
         (bnn((1, 6, 6), 4, hidden=[8], activation="kwta"), "the activation is KWTA"),
-        (bnn((1, 6, 6), 4, hidden=[8], logit_scale=0.5), "the activation is LogitScale"),
     ):
         assert native_steps(network, criterion, MetaplasticAdam(network.parameters())) == reason
     network = bnn((1, 6, 6), 4, hidden=[8])
     assert native_steps(network, criterion, torch.optim.Adam(network.parameters())) == "the optimizer is Adam"
-    relative = MetaplasticAdam(network.parameters(), m=1.3, relative_m=1.0)
-    assert native_steps(network, criterion, relative) == "relative_m is not 0"
     network[1].register_forward_hook(lambda *_: None)
     assert native_steps(network, criterion, MetaplasticAdam(network.parameters())) == "the network has hooks"
 

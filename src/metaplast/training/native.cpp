@@ -19,6 +19,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -82,15 +83,31 @@ Tensor product(const Tensor& a, const Tensor& w) {
 // ------------------------------------------------------------------------------------------------------------- steps
 
 // A row of the table of settings; `step` is that of the optimizer before the call.
-enum Setting : int64_t { LR, M, BETA1, BETA2, EPS, WEIGHT_DECAY, DECAY, CONSOLIDATION, STEP, SETTINGS };
+enum Setting : int64_t { LR, M, BETA1, BETA2, EPS, WEIGHT_DECAY, DECAY, RELATIVE_M, CONSOLIDATION, STEP, SETTINGS };
 
 // One parameter, the state of its optimizer (one tensor of SGD, two of Adam), and for a weight where its signs are kept.
 struct Parameter {
   float *value = nullptr, *state = nullptr, *state2 = nullptr, *signs = nullptr;
   int8_t* signs8 = nullptr;
-  int64_t size = 0;
+  int64_t rows = 0, size = 0;
   const double* settings = nullptr;
 };
+
+// m / ⟨|W^h|⟩^p of metaplast.optim, with ⟨|W^h|⟩ taken after the decay; sums of rows, which depend on no thread.
+double effective_m(const Parameter& p) {
+  const double m = p.settings[M], exponent = p.settings[RELATIVE_M];
+  if (m == 0 || exponent == 0) return m;
+  const int64_t length = p.size / p.rows;
+  vector<double> sums(p.rows);
+  blocks(p.rows, 1, length, [&](int64_t r, int64_t) {
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < length; i++) sum += std::fabs(p.value[r * length + i]);
+    sums[r] = sum;
+  });
+  const double mean = std::accumulate(sums.begin(), sums.end(), 0.0) / p.size * (1 - p.settings[DECAY]);
+  return mean != 0 ? m / std::pow(mean, exponent) : m;
+}
 
 // Equation 1 of the paper as metaplast.optim.compiled writes it: f_meta = 4 z / (1 + z)², z = e^(−2 m |W^h|).
 // `share` returns the pair of factors by which a step is multiplied and divided.
@@ -109,10 +126,10 @@ inline void share(float m, float w, float direction, float& times, float& over) 
 
 struct AdamStep {
   float step_size, m, beta1, rest1, beta2, rest2, eps, decay, kept;
-  explicit AdamStep(const double* s, int64_t steps_before) {
+  AdamStep(const double* s, double effective_m, int64_t steps_before) {
     const double t = s[STEP] + steps_before + 1;
     step_size = s[LR] * std::sqrt(1 - std::pow(s[BETA2], t)) / (1 - std::pow(s[BETA1], t));
-    m = s[M], beta1 = s[BETA1], rest1 = 1 - s[BETA1], beta2 = s[BETA2], rest2 = 1 - s[BETA2];
+    m = effective_m, beta1 = s[BETA1], rest1 = 1 - s[BETA1], beta2 = s[BETA2], rest2 = 1 - s[BETA2];
     eps = s[EPS], decay = s[WEIGHT_DECAY], kept = 1 - s[DECAY];
   }
   template <int64_t KIND>
@@ -129,8 +146,8 @@ struct AdamStep {
 
 struct SgdStep {
   float lr, m, momentum, decay, kept;
-  explicit SgdStep(const double* s, int64_t) {
-    lr = s[LR], m = s[M], momentum = s[BETA1], decay = s[WEIGHT_DECAY], kept = 1 - s[DECAY];
+  SgdStep(const double* s, double effective_m, int64_t) {
+    lr = s[LR], m = effective_m, momentum = s[BETA1], decay = s[WEIGHT_DECAY], kept = 1 - s[DECAY];
   }
   template <int64_t KIND>
   inline float operator()(float w, float g, float& buffer, float&) const {
@@ -172,9 +189,9 @@ void step_kind(const Parameter& p, const float* gradient, const Step& step, int6
 }
 
 template <class Step>
-void take_step(const Parameter& p, const float* gradient, int64_t steps_before, int64_t first, int64_t last) {
-  const Step step(p.settings, steps_before);
-  const int64_t kind = p.settings[M] != 0 ? static_cast<int64_t>(p.settings[CONSOLIDATION]) : NONE;
+void take_step(const Parameter& p, double m, const float* gradient, int64_t steps_before, int64_t first, int64_t last) {
+  const Step step(p.settings, m, steps_before);
+  const int64_t kind = m != 0 ? static_cast<int64_t>(p.settings[CONSOLIDATION]) : NONE;
   if (kind == TANH) step_kind<Step, TANH>(p, gradient, step, first, last);
   else if (kind == EXPONENTIAL) step_kind<Step, EXPONENTIAL>(p, gradient, step, first, last);
   else step_kind<Step, NONE>(p, gradient, step, first, last);
@@ -368,8 +385,10 @@ void row_norm_backward(const Rules& rules, const Layer& l, float* g, float* of_g
 
 // -------------------------------------------------------------------------------------------------------------- loss
 
-// Mean cross entropy of logits (B, C), and its gradient; with `allowed` (C, C) among the classes of each label's row.
-float cross_entropy(const float* logits, const int64_t* labels, const bool* allowed, float* g, int64_t B, int64_t C) {
+// Mean cross entropy of `scale` times z (B, C), and its gradient; with `allowed` (C, C) among the classes of each
+// label's row.
+float cross_entropy(float scale, const float* logits, const int64_t* labels, const bool* allowed, float* g, int64_t B,
+                    int64_t C) {
   double loss = 0;
   for (int64_t r = 0; r < B; r++) {
     const float* z = logits + r * C;
@@ -377,14 +396,15 @@ float cross_entropy(const float* logits, const int64_t* labels, const bool* allo
     const bool* row = allowed ? allowed + labels[r] * C : nullptr;
     float largest = -INFINITY, total = 0;
     for (int64_t c = 0; c < C; c++)
-      if (!row || row[c]) largest = std::max(largest, z[c]);
+      if (!row || row[c]) largest = std::max(largest, scale * z[c]);
     for (int64_t c = 0; c < C; c++) {
-      p[c] = !row || row[c] ? exp_negative(z[c] - largest) : 0.0f;
+      p[c] = !row || row[c] ? exp_negative(scale * z[c] - largest) : 0.0f;
       total += p[c];
     }
     for (int64_t c = 0; c < C; c++) p[c] = p[c] / total / B;
     p[labels[r]] -= 1.0f / B;
-    loss += std::log(total) - (z[labels[r]] - largest);
+    for (int64_t c = 0; c < C; c++) p[c] *= scale;
+    loss += std::log(total) - (scale * z[labels[r]] - largest);
   }
   return static_cast<float>(loss / B);
 }
@@ -406,7 +426,7 @@ class Network {
       const auto data = [&](int64_t place) { return t[place].numel() ? floats(t[place]) : nullptr; };
       const auto parameter = [&](int64_t place) {
         const int64_t row = static_cast<int64_t>(i) * 3 + place / 3;
-        return Parameter{data(place), data(place + 1), data(place + 2), nullptr, nullptr, t[place].numel(),
+        return Parameter{data(place), data(place + 1), data(place + 2), nullptr, nullptr, t[place].size(0), t[place].numel(),
                          settings.const_data_ptr<double>() + row * SETTINGS};
       };
       l.hidden = t[W], l.signs = t[SIGNS], l.signs8 = t[SIGNS8];
@@ -451,14 +471,15 @@ class Network {
       const Tensor x = i ? layers_[i - 1].x.narrow(0, 0, B) : x0;
       const Tensor of_x = i ? product(g, l.signs.t()) : Tensor();
       const int64_t rows = std::max<int64_t>(MIN_ROWS, GRADIENT / l.in);
+      const double m = effective_m(l.weight);
       for (int64_t first = 0; first < l.out;) {
         const int64_t last = l.out - first < rows + MIN_ROWS ? l.out : first + rows;
         const Tensor of_w = product(g.narrow(1, first, last - first).t(), x.t()).contiguous();
-        step(l.weight, of_w.const_data_ptr<float>(), steps_before, first * l.in, last * l.in);
+        step(l.weight, m, of_w.const_data_ptr<float>(), steps_before, first * l.in, last * l.in);
         first = last;
       }
-      if (l.gamma.value) step(l.gamma, of_gamma.data(), steps_before, 0, l.out);
-      if (l.beta.value) step(l.beta, of_beta.data(), steps_before, 0, l.out);
+      if (l.gamma.value) step(l.gamma, 0, of_gamma.data(), steps_before, 0, l.out);
+      if (l.beta.value) step(l.beta, 0, of_beta.data(), steps_before, 0, l.out);
       g = of_x;
     }
   }
@@ -472,9 +493,9 @@ class Network {
     else row_norm_forward(rules_, l, sums, B);
   }
 
-  void step(const Parameter& p, const float* gradient, int64_t steps_before, int64_t first, int64_t last) {
-    if (adam_) take_step<AdamStep>(p, gradient, steps_before, first, last);
-    else take_step<SgdStep>(p, gradient, steps_before, first, last);
+  void step(const Parameter& p, double m, const float* gradient, int64_t steps_before, int64_t first, int64_t last) {
+    if (adam_) take_step<AdamStep>(p, m, gradient, steps_before, first, last);
+    else take_step<SgdStep>(p, m, gradient, steps_before, first, last);
   }
 
   const Rules rules_;
@@ -501,6 +522,7 @@ Tensor train_steps(const Tensor& images, const Tensor& labels, const Tensor& ord
                    at::IntArrayRef kinds, at::ArrayRef<double> numbers) {
   const Rules rules{kinds[0], kinds[1], numbers[0], numbers[1], static_cast<float>(numbers[2]),
                     static_cast<float>(numbers[3]), static_cast<float>(numbers[4])};
+  const float scale = static_cast<float>(numbers[5]);
   const int64_t largest = *std::max_element(sizes.begin(), sizes.end());
   Network network(tensors, settings, rules, adam, largest);
   Tensor x = at::empty({largest, images.size(1)}, at::kFloat), losses = at::empty(sizes.size(), at::kFloat);
@@ -517,7 +539,7 @@ Tensor train_steps(const Tensor& images, const Tensor& labels, const Tensor& ord
     const Tensor x0 = x.narrow(0, 0, B);
     const float* logits = network.forward(x0);
     Tensor g = at::empty({B, network.n_classes()}, at::kFloat);
-    floats(losses)[k] = cross_entropy(logits, y.data(), allowed.numel() ? allowed.const_data_ptr<bool>() : nullptr,
+    floats(losses)[k] = cross_entropy(scale, logits, y.data(), allowed.numel() ? allowed.const_data_ptr<bool>() : nullptr,
                                       floats(g), B, network.n_classes());
     network.backward(x0, g, static_cast<int64_t>(k));
   }

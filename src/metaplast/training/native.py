@@ -28,6 +28,7 @@ from metaplast.nn import (
     sign,
 )
 from metaplast.nn._deterministic import HAS_ONEDNN
+from metaplast.nn.models import LogitScale
 from metaplast.optim import MetaplasticAdam, MetaplasticSGD
 from metaplast.optim._base import MetaplasticOptimizer
 from metaplast.optim.param_groups import is_metaplastic
@@ -63,7 +64,11 @@ class NativeSteps:
     """Calls of the kernel for one network, loss and optimizer, made by :func:`native_steps`."""
 
     def __init__(
-        self, layers: Sequence[_Layer], criterion: nn.CrossEntropyLoss, optimizer: MetaplasticOptimizer
+        self,
+        layers: Sequence[_Layer],
+        logit_scale: float,
+        criterion: nn.CrossEntropyLoss,
+        optimizer: MetaplasticOptimizer,
     ) -> None:
         self._layers, self._optimizer = layers, optimizer
         self._allowed = criterion.allowed if isinstance(criterion, TaskCrossEntropy) else torch.empty(0)
@@ -71,7 +76,8 @@ class NativeSteps:
         gate = activation if isinstance(activation, GateActivation) else GateActivation()
         momentum = norm.momentum if isinstance(norm, BatchNorm) else 0.0
         self._kinds = [NORMS.index(type(norm)), 0 if activation is None else ACTIVATIONS.index(type(activation))]
-        self._numbers = [float(getattr(norm, "eps", 0.0)), momentum, float(gate.threshold), *map(float, gate.window)]
+        numbers = [getattr(norm, "eps", 0.0), momentum, gate.threshold, *gate.window, logit_scale]
+        self._numbers = [float(number) for number in numbers]
         self._signs: list[tuple[Tensor, Tensor]] = []
         self._versions: list[tuple[int, int]] = []
         """Of which content of which weights the signs are."""
@@ -119,7 +125,7 @@ class NativeSteps:
             for parameter in (layer.linear.weight, getattr(norm, "weight", None), getattr(norm, "bias", None)):
                 if parameter is None:
                     tensors += [empty] * 3
-                    table.append([0.0] * 9)
+                    table.append([0.0] * 10)
                     continue
                 state = self._state(parameter)
                 states.append(state)
@@ -148,7 +154,7 @@ def _settings(parameter: Tensor, group: Mapping[str, Any], state: Mapping[str, A
     beta1, beta2 = group["betas"] if "betas" in group else (group["momentum"], 0.0)
     m, decay = (group["m"], group["decoupled_weight_decay"]) if is_metaplastic(parameter) else (0.0, 0.0)
     numbers = [group["lr"], m, beta1, beta2, group.get("eps", 0.0), group["weight_decay"], decay]
-    return [*numbers, CONSOLIDATIONS.index(group["consolidation"]), state.get("step", 0)]
+    return [*numbers, group["relative_m"], CONSOLIDATIONS.index(group["consolidation"]), state.get("step", 0)]
 
 
 def steps_per_call(network: nn.Module) -> int:
@@ -179,7 +185,10 @@ def native_steps(
     Raises:
         NoKernelError: it would cover the training, but there is none on this machine.
     """
-    layers = _layers(network)
+    modules = [*network.children()] if type(network) is nn.Sequential else []
+    last = modules[-1] if modules else None
+    logit_scale = last.scale if isinstance(last, LogitScale) else 1.0
+    layers = _layers(modules[:-1] if isinstance(last, LogitScale) else modules)
     if isinstance(layers, str):
         return layers
     reason = _not_covered(network, layers, criterion, optimizer)
@@ -187,12 +196,11 @@ def native_steps(
         return reason
     assert isinstance(optimizer, MetaplasticOptimizer), "checked"
     load_kernel()
-    return NativeSteps(layers, criterion, optimizer)
+    return NativeSteps(layers, logit_scale, criterion, optimizer)
 
 
-def _layers(network: nn.Module) -> list[_Layer] | str:
+def _layers(modules: list[nn.Module]) -> list[_Layer] | str:
     """The layers of a network as `bnn` builds it, or what else there is."""
-    modules = [*network.children()] if type(network) is nn.Sequential else []
     if not modules or type(modules.pop(0)) is not nn.Flatten:
         return "the network is no bnn"
     layers: list[_Layer] = []
@@ -222,8 +230,6 @@ def _not_covered(
         return "torch has no oneDNN here"
     if type(optimizer) not in (MetaplasticAdam, MetaplasticSGD):
         return f"the optimizer is {type(optimizer).__name__}"
-    if any(group["relative_m"] for group in optimizer.param_groups):
-        return "relative_m is not 0"
     plain = criterion.weight is None and not criterion.label_smoothing and criterion.reduction == "mean"
     if type(criterion) not in (nn.CrossEntropyLoss, TaskCrossEntropy) or not plain or criterion.ignore_index >= 0:
         return "the loss is no plain cross entropy"
