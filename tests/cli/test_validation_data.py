@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from metaplast.cli.run import run
 from metaplast.data import load_digits
 from metaplast.runs.tables import read_metrics
-from metaplast.scenarios import permuted
+from metaplast.scenarios import transformed
 
 Compose = Callable[..., DictConfig]
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -42,7 +42,7 @@ def test_a_run_on_validation_data_never_sees_the_test_data(ran: Any, monkeypatch
         images, labels = load_digits(train=train)
         return (images, labels) if train else (255 - images[:40], labels[:40].flip(0))
 
-    monkeypatch.setattr(permuted, "load_digits", other_test_data)
+    monkeypatch.setattr(transformed, "load_digits", other_test_data)
     assert ran("other", "eval_split=validation", "val_fraction=0.25")[1] == rows
     assert ran("tested")[0]["val_fraction"] is None
 

@@ -1,12 +1,18 @@
 """Scenarios: sequences of tasks as Avalanche benchmarks, with their tensors."""
 
 from metaplast.scenarios.base import Scenario, first_tasks, hold_out, task_tensors
-from metaplast.scenarios.features import cifar10_features, cifar100_features
-from metaplast.scenarios.permuted import permuted_digits, permuted_fashion_mnist, permuted_mnist
-from metaplast.scenarios.rotated import rotated_mnist
 from metaplast.scenarios.sequence import mnist_usps, whole_datasets
-from metaplast.scenarios.split import split_digits, split_fashion_mnist, split_mnist
-from metaplast.scenarios.stream import cifar10_stream, digits_stream, fashion_mnist_stream
+from metaplast.scenarios.split import (
+    cifar10_features,
+    cifar10_stream,
+    cifar100_features,
+    digits_stream,
+    fashion_mnist_stream,
+    split_digits,
+    split_fashion_mnist,
+    split_mnist,
+)
+from metaplast.scenarios.transformed import permuted_digits, permuted_fashion_mnist, permuted_mnist, rotated_mnist
 
 __all__ = [
     "Scenario",

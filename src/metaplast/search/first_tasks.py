@@ -118,7 +118,9 @@ def candidates(grid: Sequence[float], n_layers: int, n_trials: int, seed: int) -
     """
     if n_layers == 1:
         return [*grid][:n_trials]
-    from metaplast.data.seeding import random_permutation  # imports torch, for which an invalid command need not wait
+    from metaplast.data.task_dataset import (
+        random_permutation,  # imports torch, for which an invalid command need not wait
+    )
 
     different = [list(layers) for layers in itertools.product(grid, repeat=n_layers) if len(set(layers)) > 1]
     drawn = [different[index] for index in random_permutation(len(different), seed).tolist()]
