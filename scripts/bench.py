@@ -166,7 +166,7 @@ def run_command(epochs: int) -> tuple["subprocess.Popen[bytes]", Path]:
 
 def epochs_per_second(run: tuple["subprocess.Popen[bytes]", Path]) -> float:
     """Wait for a run, and read its training speed from metrics.csv; without the first epoch, which compiles."""
-    from metaplast.runs.paths import METRICS
+    from metaplast.runs.names import METRICS
     from metaplast.runs.tables import read_metrics
 
     process, run_dir = run

@@ -9,7 +9,7 @@ HEAVY = {"pytorch_lightning", "avalanche", "torchmetrics", "torchvision", "hydra
 
 
 LIGHT = (
-    *("metaplast", "metaplast.cli.main", "metaplast.config.help"),
+    *("metaplast", "metaplast.cli.main", "metaplast.config.reference"),
     *("metaplast.nn", "metaplast.optim", "metaplast.metrics", "metaplast.data", "metaplast.scenarios"),
 )
 

@@ -108,7 +108,7 @@ def first_value(override: Override) -> str:
 
 def check_composes(arguments: list[str]) -> None:
     """Compose and check what src/train.py would run, with the first value of everything that is swept."""
-    from metaplast.config import resolvers  # noqa: F401  (a configuration may need them)
+    import metaplast.config.overrides  # noqa: F401  (registers what a configuration may interpolate)
     from metaplast.config.validate import check
 
     flags = [a for a in arguments if a.startswith("-")]

@@ -14,7 +14,7 @@ from metaplast.data import TaskTensors
 from metaplast.export.folding import fold
 from metaplast.metrics import AccuracyMatrix, SignFlips, paired_difference
 from metaplast.nn import TaskCrossEntropy, bcnn, bnn, mlp, vgg
-from metaplast.training.task_schedule import Schedule
+from metaplast.training.datamodule import Schedule
 
 
 def saved(value: Any) -> Any:

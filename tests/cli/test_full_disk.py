@@ -11,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from metaplast.cli.run import run
-from metaplast.runs.paths import LAST_CHECKPOINT
+from metaplast.runs.names import LAST_CHECKPOINT
 from metaplast.runs.tables import read_metrics
 from metaplast.training.checkpoint import read_checkpoint
 

@@ -15,8 +15,8 @@ from omegaconf import DictConfig
 from metaplast.cli.run import run
 from metaplast.errors import TrainingError, UserError
 from metaplast.runs.index import read_run
-from metaplast.runs.paths import LAST_CHECKPOINT
-from metaplast.runs.status import RunStatus
+from metaplast.runs.names import LAST_CHECKPOINT
+from metaplast.runs.summary import RunStatus
 from metaplast.runs.tables import read_histograms, read_metrics
 from metaplast.training.callbacks.recorder import Recorder
 from metaplast.training.checkpoint import read_checkpoint, write_checkpoint

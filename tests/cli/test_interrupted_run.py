@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from metaplast.cli.run import run
-from metaplast.runs.paths import LAST_CHECKPOINT
+from metaplast.runs.names import LAST_CHECKPOINT
 from metaplast.runs.tables import read_metrics
 from metaplast.training.callbacks.recorder import Recorder
 from metaplast.training.checkpoint import read_checkpoint

@@ -23,7 +23,7 @@ from metaplast.loggers import wandb_workspace
 from metaplast.metrics.continual import SUMMARY_METRICS
 from metaplast.report.report import rebuild_run
 from metaplast.runs.index import read_run
-from metaplast.runs.paths import LAST_CHECKPOINT
+from metaplast.runs.names import LAST_CHECKPOINT
 from metaplast.runs.summary import description
 from metaplast.runs.tables import read_baseline, read_matrix_csv
 from metaplast.training.callbacks.thread_throttle import SharedCores

@@ -13,7 +13,7 @@ from metaplast.cli.run import run
 from metaplast.errors import UserError
 from metaplast.report.report import rebuild_run
 from metaplast.runs.index import read_run
-from metaplast.runs.paths import LAST_CHECKPOINT
+from metaplast.runs.names import LAST_CHECKPOINT
 from metaplast.runs.tables import read_matrix_csv, read_metrics
 from metaplast.training.checkpoint import read_checkpoint
 

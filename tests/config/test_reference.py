@@ -1,6 +1,10 @@
-"""The files that are generated from the schema: neither is stale, and the one for editors accepts what conf/ holds."""
+"""The files that are generated from the schema are not stale, and the one for editors accepts what conf/ holds.
+
+`--help` prints all there is to choose from.
+"""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +12,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from jsonschema import Draft202012Validator
 
-from metaplast.config.reference import json_schema, settings_page
+from metaplast.config.reference import WIDTH, choices, groups, help_text, json_schema, settings_page
 from metaplast.config.schema import SETTINGS
 from metaplast.config.targets import TARGETS
 
@@ -80,3 +84,22 @@ def test_a_wrong_file_is_marked_in_an_editor(kind: str, content: str) -> None:
 )
 def test_targets_of_ones_own_and_interpolations_are_not(kind: str, content: str) -> None:
     assert errors(kind, yaml.safe_load(content)) == []
+
+
+def test_every_choice_and_every_setting_is_listed(conf: Path) -> None:
+    text = help_text(conf)
+    for group in groups(conf):
+        assert re.search(rf"^  {group} ", text, re.MULTILINE)
+        for choice in choices(conf, group):
+            assert re.search(rf"[ *] {choice}( |$)", text, re.MULTILINE)
+    for setting in ("m=null", "seed=0", "epochs_per_task=", "batch_size=", "data_dir=", "resume=null"):
+        assert f"\n  {setting}" in text
+
+
+def test_the_defaults_are_marked(conf: Path) -> None:
+    marked = re.findall(r"^.{17}\* (\w+)", help_text(conf), re.MULTILINE)
+    assert marked == ["pmnist", "bnn", "meta", "auto", "wandb"]
+
+
+def test_no_line_is_too_long_for_a_terminal(conf: Path) -> None:
+    assert max(map(len, help_text(conf).splitlines())) <= WIDTH

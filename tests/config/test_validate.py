@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from omegaconf import DictConfig, open_dict
 
 from metaplast.config.constraints import shown
-from metaplast.config.help import choices
+from metaplast.config.reference import choices
 from metaplast.config.validate import REHEARSING, check, warnings
 from metaplast.errors import UserError
 

@@ -37,7 +37,7 @@ from metaplast.loggers.wandb_offline import (
     write_records,
 )
 from metaplast.runs.index import Run, read_run
-from metaplast.runs.status import RunStatus
+from metaplast.runs.summary import RunStatus
 from metaplast.runs.tables import read_metrics
 
 KEYS = [("epoch", 1), ("epoch", 2), ("epoch", 3), ("task", 0), ("epoch", 4), ("epoch", 5), ("epoch", 6), ("task", 1)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from metaplast.report.aggregate import Sweep, make_sweep, numbers, over_seeds, percent, varying
 from metaplast.runs.index import Run, Value, read_run
-from metaplast.runs.status import RunStatus
+from metaplast.runs.summary import RunStatus
 
 LayRun = Callable[..., Path]
 

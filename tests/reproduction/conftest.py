@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from metaplast.report.aggregate import Sweep, make_sweep
 from metaplast.runs.index import find_runs
 from metaplast.runs.journal import Job, Journal
-from metaplast.runs.status import RunStatus
+from metaplast.runs.summary import RunStatus
 
 Accuracies = Sequence[float]
 

@@ -21,7 +21,7 @@ from metaplast.reproduction.page import (
     write_page,
 )
 from metaplast.runs.journal import Job, Journal
-from metaplast.runs.status import RunStatus
+from metaplast.runs.summary import RunStatus
 
 Make = Callable[..., Sweep]
 

@@ -11,9 +11,8 @@ import pytest
 from metaplast.errors import UserError
 from metaplast.runs.directory import check_not_finished, create_run_dir, has_checkpoint, lock_run_dir
 from metaplast.runs.index import is_locked
-from metaplast.runs.paths import LOCK
-from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import write_summary
+from metaplast.runs.names import LOCK
+from metaplast.runs.summary import RunStatus, write_summary
 
 
 def test_a_directory_that_nobody_named_gets_the_next_number(tmp_path: Path) -> None:

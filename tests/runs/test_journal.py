@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metaplast.runs.journal import Job, Journal, queued
-from metaplast.runs.status import RunStatus
+from metaplast.runs.summary import RunStatus
 
 
 def test_an_entry_is_read_back_as_it_was_written(tmp_path: Path) -> None:

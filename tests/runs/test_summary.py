@@ -1,4 +1,7 @@
-"""summary.json: written with the number of its format, and older formats read back."""
+"""summary.json: written with the number of its format, and older formats read back.
+
+The one vocabulary for the status of a run.
+"""
 
 import json
 from pathlib import Path
@@ -7,8 +10,7 @@ import pytest
 
 from metaplast.errors import UserError
 from metaplast.runs.index import read_run
-from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import FORMAT, read_summary, write_summary
+from metaplast.runs.summary import FORMAT, RunStatus, read_summary, write_summary
 from metaplast.runs.tables import accuracies, read_baseline, read_histograms, read_matrix_csv, read_metrics
 
 FORMAT_1 = Path(__file__).parents[1] / "data_files" / "run_format_1"
@@ -74,3 +76,18 @@ def test_a_run_of_format_1_is_read_in_full() -> None:
     assert read_baseline(FORMAT_1 / "metrics.csv") == summary["accuracy_before_training"]
     histograms = read_histograms(FORMAT_1 / "hidden_weights.npz")
     assert {len(values) for values in histograms.values()} == {2}
+
+
+def test_json_has_the_plain_word() -> None:
+    assert json.dumps({"status": RunStatus.COMPLETED}) == '{"status": "completed"}'
+    assert RunStatus("lost") is RunStatus.LOST
+    assert f"{RunStatus.KILLED}" == "killed"
+
+
+def test_another_word_is_no_status() -> None:
+    with pytest.raises(ValueError, match="'finished' is not a valid RunStatus"):
+        RunStatus("finished")
+
+
+def test_nothing_is_done_and_broken_off() -> None:
+    assert not [status for status in RunStatus if status.is_done and status.is_broken_off]

@@ -13,7 +13,7 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 
 from metaplast.errors import UserError
-from metaplast.runs.old_keys import OLD_TARGETS
+from metaplast.runs.names import OLD_TARGETS
 from metaplast.runs.untrusted import SHIPPED, load_saved_config, names_trusted
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -11,7 +11,7 @@ import pytest
 from metaplast.cli.commands import reproduce
 from metaplast.errors import UserError
 from metaplast.runs.journal import Job, Journal
-from metaplast.runs.status import RunStatus
+from metaplast.runs.summary import RunStatus
 
 ROOT = Path(__file__).parents[2]
 

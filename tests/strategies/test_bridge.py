@@ -25,8 +25,8 @@ from metaplast.testing.avalanche_parity import (
     through_bridge,
 )
 from metaplast.testing.plugin_docs import CASES, OURS, plain
+from metaplast.training.datamodule import Schedule
 from metaplast.training.learner import Learner
-from metaplast.training.task_schedule import Schedule
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Avalanche's, about parts of itself and of NumPy

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from metaplast.errors import UserError
 from metaplast.runs.directory import lock_run_dir
 from metaplast.runs.journal import Journal
-from metaplast.runs.paths import SWEEP_LOCK
+from metaplast.runs.names import SWEEP_LOCK
 from metaplast.sweep import job as job_module
 from metaplast.sweep.session import SWEEPS, find_sweep
 

@@ -1,4 +1,7 @@
-"""An epoch's batches hold every image once, in an order that seed, task and epoch decide, and can be resumed."""
+"""An epoch's batches hold every image once, in an order that seed, task and epoch decide, and can be resumed.
+
+The task follows from the epoch.
+"""
 
 from dataclasses import replace
 
@@ -7,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metaplast.data import TaskTensors, augment, augmentation_noise
-from metaplast.training.datamodule import EpochBatches, SequentialLoader, epoch_order
+from metaplast.training.datamodule import EpochBatches, Schedule, SequentialLoader, epoch_order
 
 small = st.integers(0, 3)
 
@@ -83,3 +86,14 @@ def test_a_test_is_never_augmented_nor_an_epoch_without_draws() -> None:
         assert torch.equal(images, plain.images)
     ((images, _),) = EpochBatches([plain], 5, order, augmentation_noise(5, 0, 0, 0))
     assert torch.equal(images, plain.images)
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.booleans())
+def test_every_task_starts_once_ends_once_and_lasts_its_epochs(n_tasks: int, epochs: int, joint: bool) -> None:
+    schedule = Schedule(n_tasks, epochs, joint)
+    tasks = [schedule.task(epoch) for epoch in range(schedule.total_epochs)]
+    trained = [n_tasks - 1] if joint else list(range(n_tasks))
+    assert tasks == [task for task in trained for _ in range(epochs)]
+    assert [schedule.task(e) for e in range(schedule.total_epochs) if schedule.starts_task(e)] == trained
+    assert [schedule.task(e) for e in range(schedule.total_epochs) if schedule.ends_task(e)] == trained
+    assert all(schedule.epoch_in_task(e) == e % epochs for e in range(schedule.total_epochs))

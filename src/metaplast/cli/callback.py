@@ -27,7 +27,7 @@ from metaplast.errors import FAILED, REFUSED, HydraAbort, UserError
 from metaplast.private_api import sweep_jobs
 from metaplast.runs.directory import create_run_dir
 from metaplast.runs.journal import queued
-from metaplast.runs.paths import JOBS, LOCK, SWEEP
+from metaplast.runs.names import JOBS, LOCK, SWEEP
 from metaplast.search.first_tasks import FirstTasks, check_first_tasks, is_first_tasks
 from metaplast.search.sweeper import Search, check_search, is_search
 from metaplast.sweep.launcher import LocalLauncher

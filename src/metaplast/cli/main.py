@@ -33,7 +33,7 @@ def command(task: Task, conf: Path) -> int:
     """
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
-        from metaplast.config.help import help_text
+        from metaplast.config.reference import help_text
 
         print(help_text(conf))
         return 0
@@ -48,7 +48,6 @@ def command(task: Task, conf: Path) -> int:
     import hydra
     from hydra.core.utils import env_override
 
-    import metaplast.config.resolvers  # noqa: F401  (registers what a configuration may interpolate)
     from metaplast.sweep.session import finalize_sweep
 
     try:

@@ -9,8 +9,7 @@ from metaplast.config.overrides import TYPED_NOW, cli_overrides, override_key
 from metaplast.config.validate import check
 from metaplast.errors import UserError
 from metaplast.runs.directory import has_checkpoint, saved_config
-from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import read_summary
+from metaplast.runs.summary import RunStatus, read_summary
 from metaplast.runs.untrusted import names_trusted
 
 CHANGEABLE = ("data_dir", "trainer", "logger")

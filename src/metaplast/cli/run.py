@@ -25,24 +25,30 @@ from metaplast.report.console import print_summary
 from metaplast.report.protocol import job_naming
 from metaplast.report.report import write_result_files
 from metaplast.runs.directory import check_not_finished
-from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, METRICS
-from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import description, file_digest, is_labels, plain, read_summary, versions, write_summary
+from metaplast.runs.names import CONFIG, LAST_CHECKPOINT, METRICS
+from metaplast.runs.summary import (
+    RunStatus,
+    description,
+    file_digest,
+    is_labels,
+    plain,
+    read_summary,
+    versions,
+    write_summary,
+)
 from metaplast.runs.tables import read_metrics
 from metaplast.search.sweeper import search_trial
 from metaplast.system import default_threads
-from metaplast.training.callbacks.alternate_statistics import OtherStatistics
+from metaplast.training.callbacks.after_task import OtherStatistics, Pruning
 from metaplast.training.callbacks.diagnostics import Diagnostics
 from metaplast.training.callbacks.progress import Progress
-from metaplast.training.callbacks.pruning import Pruning
 from metaplast.training.callbacks.recorder import Recorder, WeightHistograms
 from metaplast.training.callbacks.thread_throttle import SharedCores
 from metaplast.training.checkpoint import read_checkpoint
 from metaplast.training.checkpoint_content import check_form, check_run, resuming, what_changed
-from metaplast.training.datamodule import StreamDataModule
+from metaplast.training.datamodule import Schedule, StreamDataModule
 from metaplast.training.learner import Learner
 from metaplast.training.signals import stopped_by
-from metaplast.training.task_schedule import Schedule
 from metaplast.training.trainer import (
     OPTIMIZER,
     SCENARIO,

@@ -12,10 +12,10 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from metaplast.config.help import choices, groups
 from metaplast.config.overrides import override_key
+from metaplast.config.reference import choices, groups
 from metaplast.errors import UserError
-from metaplast.runs.old_keys import OLD_KEYS
+from metaplast.runs.names import OLD_KEYS
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

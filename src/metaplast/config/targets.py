@@ -1,6 +1,10 @@
-"""The settings of our own scenarios, models, optimizers and plugins, by the dotted name of their `_target_`."""
+"""The settings of our own scenarios, models, optimizers and plugins, by the dotted name of their `_target_`.
+
+:func:`check_arguments` checks them where they come from Python and no configuration was checked, in the same words.
+"""
 
 from collections.abc import Mapping
+from typing import Any
 
 from metaplast.config.constraints import (
     BOOLEAN,
@@ -18,8 +22,10 @@ from metaplast.config.constraints import (
     number,
     one_of,
     order_of,
+    problem,
 )
-from metaplast.config.schema import Setting
+from metaplast.config.schema import SETTINGS, Setting
+from metaplast.errors import UserError
 
 _INIT_BOUND = "Initial hidden weights are uniform in [-x, x]"
 HIDDEN_UNITS: Mapping[str, Setting] = {
@@ -283,3 +289,31 @@ WIDTHS_OF = {
     "metaplast.nn.models.vgg": ("channels", "hidden"),
 }
 """By model, the lists that have one entry for each weight layer but the last between them."""
+
+
+def check_arguments(target: str, section: str = "", /, **values: Any) -> None:
+    """Raise UserError for the first of `values` that the schema of `target` does not accept.
+
+    `section`, such as "scenario", leads the key in the message. `seed`, which the run gives to every scenario, is known
+    without being an argument that a configuration has.
+
+    >>> check_arguments("metaplast.strategies.plugins.lwf.LwF", temperature=0)
+    Traceback (most recent call last):
+    metaplast.errors.UserError: temperature=0: expected a number > 0, got 0
+    """
+    for key, value in values.items():
+        own = key in TARGETS[target]
+        constraint = (TARGETS[target] if own else SETTINGS)[key].constraint
+        plain = _plain(value)
+        if not constraint.is_valid(plain):
+            raise UserError(problem(f"{section}.{key}" if own and section else key, plain, constraint))
+
+
+def check_divides(key: str, value: int, n_classes: int) -> None:
+    """Raise UserError if `value`, that of setting `key`, is not a number of equal parts of `n_classes` classes."""
+    if n_classes % value:
+        raise UserError(f"{key}={value}: expected a number that divides the {n_classes} classes, got {value}")
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

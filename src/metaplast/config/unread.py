@@ -20,7 +20,7 @@ from metaplast.config.messages import closest
 from metaplast.config.overrides import cli_overrides, override_key
 from metaplast.config.schema import FROM_THE_RUN, SETTINGS
 from metaplast.config.targets import TARGETS
-from metaplast.runs.old_keys import OLD_KEYS
+from metaplast.runs.names import OLD_KEYS
 
 NAMED = ("scenario", "model", "strategy", "logger")
 """Sections whose label is read: summaries and errors show it."""

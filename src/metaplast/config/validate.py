@@ -10,8 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metaplast.config.constraints import Constraint, problem, shown
 from metaplast.config.messages import did_you_mean
-from metaplast.config.overrides import cli_overrides, override_key
-from metaplast.config.resolvers import has_two_sizes
+from metaplast.config.overrides import cli_overrides, has_two_sizes, override_key
 from metaplast.config.schema import GROUPS, SETTINGS
 from metaplast.config.targets import TARGETS, WIDTHS_OF
 from metaplast.config.unread import unread_keys

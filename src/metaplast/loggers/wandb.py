@@ -24,7 +24,7 @@ from metaplast.errors import UserError
 from metaplast.loggers.base import NullLogger
 from metaplast.loggers.wandb_offline import mark_synced
 from metaplast.metrics import average_accuracy, backward_transfer, forgetting
-from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT, SUMMARY
+from metaplast.runs.names import CONFIG, LAST_CHECKPOINT, SUMMARY
 
 if TYPE_CHECKING:
     import wandb

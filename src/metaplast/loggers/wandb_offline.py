@@ -27,8 +27,8 @@ import yaml  # type: ignore[import-untyped]
 from metaplast.errors import UserError
 from metaplast.io import atomic_path, leads_out, read_regular, refuse_links
 from metaplast.runs.index import Run
-from metaplast.runs.paths import METRICS
-from metaplast.runs.status import RunStatus
+from metaplast.runs.names import METRICS
+from metaplast.runs.summary import RunStatus
 from metaplast.runs.tables import accuracies, read_metrics
 
 Record = Any

@@ -10,7 +10,7 @@ from rich.style import Style
 from rich.text import Text
 
 from metaplast.report.protocol import METRIC_LABELS, metric_text, protocol, run_title
-from metaplast.runs.paths import ACCURACY_MATRIX
+from metaplast.runs.names import ACCURACY_MATRIX
 
 Cell = float | None
 """An accuracy, a fraction; None or NaN where it was not measured."""

@@ -19,7 +19,7 @@ from metaplast.metrics.continual import last_plasticity, plasticity, retention
 from metaplast.report.aggregate import numbers, over_seeds, percent, varying
 from metaplast.report.protocol import m_text
 from metaplast.runs.index import Run, natural_order
-from metaplast.runs.paths import DIAGNOSTICS, METRICS, alternate_matrix
+from metaplast.runs.names import DIAGNOSTICS, METRICS, alternate_matrix
 from metaplast.runs.tables import read_matrix_csv, read_metrics, to_csv
 
 REFERENCE = "reference"

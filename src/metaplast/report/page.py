@@ -38,7 +38,7 @@ from metaplast.report.figures.sweep import (
 from metaplast.report.protocol import METRIC_LABELS, common_protocol, metric_text, protocol
 from metaplast.report.tables import best, seconds
 from metaplast.runs.index import Run
-from metaplast.runs.paths import ACCURACY_CURVES_PNG, ACCURACY_MATRIX, ACCURACY_MATRIX_PNG, CONFIG, METRICS, SUMMARY
+from metaplast.runs.names import ACCURACY_CURVES_PNG, ACCURACY_MATRIX, ACCURACY_MATRIX_PNG, CONFIG, METRICS, SUMMARY
 from metaplast.system import train_command
 
 INK = "#222222"

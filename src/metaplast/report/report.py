@@ -18,7 +18,7 @@ from metaplast.metrics.continual import summary_metrics
 from metaplast.report.figures.curves import write_curves_figure
 from metaplast.report.figures.matrix import write_matrix_figure
 from metaplast.runs.index import Run, find_runs, is_locked
-from metaplast.runs.paths import (
+from metaplast.runs.names import (
     ACCURACY_CURVES_PNG,
     ACCURACY_MATRIX,
     ACCURACY_MATRIX_PNG,

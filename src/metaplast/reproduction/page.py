@@ -21,8 +21,8 @@ from metaplast.reproduction.judges import task_accuracies
 from metaplast.reproduction.verdict import NotComparableError, Verdict
 from metaplast.runs.index import find_runs
 from metaplast.runs.journal import Journal
-from metaplast.runs.paths import SUMMARY
-from metaplast.runs.status import RunStatus
+from metaplast.runs.names import SUMMARY
+from metaplast.runs.summary import RunStatus
 
 SIZES = {"cpu": "CPU size", "paper": "the paper's size"}
 IRRELEVANT = ("hydra.", "hydra/", "trainer", "logger", "data_dir=", "resume=", "budget=")

@@ -10,9 +10,8 @@ from omegaconf import DictConfig
 
 from metaplast.errors import UserError
 from metaplast.io import acquire_lock, lock_holder, refuse_links
-from metaplast.runs.paths import ANY_LAST_CHECKPOINT, CONFIG, LOCK
-from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import read_summary
+from metaplast.runs.names import ANY_LAST_CHECKPOINT, CONFIG, LOCK
+from metaplast.runs.summary import RunStatus, read_summary
 from metaplast.runs.untrusted import load_saved_config
 
 

@@ -14,10 +14,16 @@ import yaml  # type: ignore[import-untyped]
 from metaplast.errors import UserError
 from metaplast.io import NO_FLOCK, exclusive_lock, open_regular, read_regular
 from metaplast.runs.journal import Job, Journal
-from metaplast.runs.old_keys import OLD_KEYS, OLD_TARGETS, translate_old_keys
-from metaplast.runs.paths import CONFIG, LOCK, SUMMARY, SWEEP
-from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import SUMMARY_BYTES, check_format, damaged_file, file_digest, is_labels, parse_summary
+from metaplast.runs.names import CONFIG, LOCK, OLD_KEYS, OLD_TARGETS, SUMMARY, SWEEP, translate_old_keys
+from metaplast.runs.summary import (
+    SUMMARY_BYTES,
+    RunStatus,
+    check_format,
+    damaged_file,
+    file_digest,
+    is_labels,
+    parse_summary,
+)
 from metaplast.runs.untrusted import read_config_text
 
 Value = str | int | float | bool | None

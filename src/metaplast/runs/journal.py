@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from metaplast.io import read_regular, write_status, write_text
-from metaplast.runs.paths import JOBS, SWEEP
-from metaplast.runs.status import RunStatus
+from metaplast.runs.names import JOBS, SWEEP
+from metaplast.runs.summary import RunStatus
 
 ENTRY_BYTES = 1 << 20
 ERROR_BYTES = 1024

@@ -1,5 +1,7 @@
 """summary.json: what was run, its status and its results; the whole file is rewritten whenever one of them changes.
 
+:class:`RunStatus` is the one vocabulary for the status of a run, here, in the journal of a sweep and in reports.
+
 The entry `format` is the version of a run directory's files. Format 1, the oldest, lacks the entry; its files are read
 the same way. From format 3 on, `run_id` and `config` (the SHA-256 of config.yaml) are also in the checkpoints, `files`
 has the SHA-256 of the files that a run ended with, and `sha256` is that of all other entries, so that damage is found.
@@ -12,6 +14,7 @@ import logging
 import platform
 import subprocess
 from collections.abc import Mapping
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,57 @@ from omegaconf import DictConfig, OmegaConf
 
 from metaplast.errors import UserError
 from metaplast.io import open_regular, read_regular, write_status
-from metaplast.runs.old_keys import translate_old_keys
-from metaplast.runs.paths import ACCURACY_MATRIX, CONFIG, DIAGNOSTICS, HIDDEN_WEIGHTS, METRICS, SUMMARY
-from metaplast.runs.status import RunStatus
+from metaplast.runs.names import (
+    ACCURACY_MATRIX,
+    CONFIG,
+    DIAGNOSTICS,
+    HIDDEN_WEIGHTS,
+    METRICS,
+    SUMMARY,
+    translate_old_keys,
+)
+
+
+class RunStatus(StrEnum):
+    """How a run stands; its JSON is the plain word."""
+
+    QUEUED = "queued"
+    """A job of a sweep that has not started."""
+    STARTING = "starting"
+    """Its directory is reserved, and nothing is written yet."""
+    RUNNING = "running"
+    COMPLETED = "completed"
+    PRUNED = "pruned"
+    """A hyperparameter search ended it early, on purpose."""
+    FAILED = "failed"
+    """It raised an error."""
+    INTERRUPTED = "interrupted"
+    """It was stopped from outside, and said so in summary.json."""
+    KILLED = "killed"
+    """A job of a sweep that was stopped from outside, or ended without writing why."""
+    LOST = "lost"
+    """It says that it is running, but no process on this machine holds its directory."""
+    UNREADABLE = "unreadable"
+    """Its files cannot be read."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do: it ended as intended.
+
+        >>> [status.value for status in RunStatus if status.is_done]
+        ['completed', 'pruned']
+        """
+        return self in (RunStatus.COMPLETED, RunStatus.PRUNED)
+
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether it began, did not end as intended, and runs no more unless it is resumed.
+
+        >>> [status.value for status in RunStatus if status.is_broken_off]
+        ['failed', 'interrupted', 'killed', 'lost']
+        """
+        return self in (RunStatus.FAILED, RunStatus.INTERRUPTED, RunStatus.KILLED, RunStatus.LOST)
+
 
 FORMAT = 3
 """The version of the files that this code writes."""

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from metaplast.errors import UserError
 from metaplast.io import read_regular
-from metaplast.runs.old_keys import translate_old_keys
+from metaplast.runs.names import translate_old_keys
 
 _SCENARIOS = "metaplast.scenarios"
 _MODELS = "metaplast.nn.models"

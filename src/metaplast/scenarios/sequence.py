@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metaplast.config.arguments import check_arguments
+from metaplast.config.targets import check_arguments
 from metaplast.data import TaskTensors, load_fashion_mnist, load_mnist, load_usps, random_permutation
 from metaplast.scenarios.base import Scenario
 

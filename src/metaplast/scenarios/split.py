@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from metaplast.config.arguments import check_arguments, check_divides
 from metaplast.config.constraints import integer, problem, shown
+from metaplast.config.targets import check_arguments, check_divides
 from metaplast.data import (
     Augmentation,
     TaskTensors,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from torch.nn.functional import pad
 
-from metaplast.config.arguments import check_arguments
 from metaplast.config.constraints import shown
+from metaplast.config.targets import check_arguments
 from metaplast.data import TaskTensors, load_digits, load_fashion_mnist, load_mnist, random_permutation, rotate
 from metaplast.errors import UserError
 from metaplast.scenarios.base import Scenario

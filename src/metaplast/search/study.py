@@ -21,7 +21,7 @@ from optuna.study import Study
 from optuna.trial import Trial, TrialState
 
 from metaplast.errors import UserError
-from metaplast.runs.status import RunStatus
+from metaplast.runs.summary import RunStatus
 from metaplast.search.sweeper import STUDY
 
 INSTEAD_OF = "instead_of"

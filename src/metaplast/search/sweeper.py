@@ -24,15 +24,14 @@ from metaplast.errors import JobError, UserError
 from metaplast.private_api import result_or_error, trial_numbered
 from metaplast.runs.directory import lock_run_dir
 from metaplast.runs.index import relevant_settings
-from metaplast.runs.paths import LOCK, SWEEP, SWEEP_LOCK
-from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import read_summary
+from metaplast.runs.names import LOCK, SWEEP, SWEEP_LOCK
+from metaplast.runs.summary import RunStatus, read_summary
 from metaplast.system import jobs_at_once
 
 if TYPE_CHECKING:
     from optuna.study import Study
 
-    from metaplast.training.callbacks.pruning import IsHopeless
+    from metaplast.training.callbacks.after_task import IsHopeless
 
 SEARCH = "hydra_plugins.metaplast.Search"
 """The sweeper's `_target_`; Hydra takes plugins from no other package."""

@@ -18,7 +18,7 @@ import torch
 from avalanche.training.plugins import SupervisedPlugin
 from torch import Tensor, nn
 
-from metaplast.config.arguments import check_arguments
+from metaplast.config.targets import check_arguments
 from metaplast.errors import UserError
 from metaplast.nn import BatchNorm, TaskNorm, binarize, hidden_weights, set_population_statistics, task_norms
 

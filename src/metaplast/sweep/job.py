@@ -15,8 +15,7 @@ from metaplast.config.validate import check, warnings
 from metaplast.errors import STOPPED_BY, JobError, UserError
 from metaplast.runs.directory import has_checkpoint, lock_run_dir, saved_config
 from metaplast.runs.journal import Job, Journal
-from metaplast.runs.status import RunStatus
-from metaplast.runs.summary import read_summary
+from metaplast.runs.summary import RunStatus, read_summary
 from metaplast.runs.untrusted import names_trusted, targets_in
 from metaplast.training.signals import handle_signals, stopped_by
 

@@ -32,7 +32,7 @@ from metaplast.config.overrides import TYPED_NOW, override_key
 from metaplast.errors import JobError
 from metaplast.private_api import result_or_error
 from metaplast.runs.journal import Job, Journal, queued
-from metaplast.runs.status import RunStatus
+from metaplast.runs.summary import RunStatus
 from metaplast.sweep.job import completed_result, in_one_line, journal_entry
 from metaplast.system import jobs_at_once, visible_gpus
 

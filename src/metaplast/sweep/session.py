@@ -14,8 +14,8 @@ from metaplast.errors import PIPE_CLOSED, JobError, UserError
 from metaplast.io import acquire_lock, lock_holder
 from metaplast.runs.directory import lock_run_dir
 from metaplast.runs.journal import Job, Journal, now
-from metaplast.runs.paths import METRICS, SWEEP, SWEEP_LOCK
-from metaplast.runs.status import RunStatus
+from metaplast.runs.names import METRICS, SWEEP, SWEEP_LOCK
+from metaplast.runs.summary import RunStatus
 from metaplast.system import flush_stdout
 from metaplast.training.signals import exit_on_signals
 

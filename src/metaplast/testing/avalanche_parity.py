@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from metaplast.data import TaskTensors
 from metaplast.scenarios import Scenario, permuted_digits, task_tensors
 from metaplast.strategies.bridge import Bridge
-from metaplast.training.datamodule import EpochBatches, SequentialLoader, StreamDataModule, epoch_order
+from metaplast.training.datamodule import EpochBatches, Schedule, SequentialLoader, StreamDataModule, epoch_order
 from metaplast.training.learner import Learner
-from metaplast.training.task_schedule import Schedule
 
 N_TASKS, EPOCHS, BATCH_SIZE, EVAL_BATCH_SIZE, SEED, LR = 3, 2, 40, 100, 1, 0.05
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from metaplast.metrics.accuracy_matrix import AccuracyMatrix
-    from metaplast.training.datamodule import StreamDataModule
+    from metaplast.training.datamodule import Schedule, StreamDataModule
     from metaplast.training.learner import Learner
-    from metaplast.training.task_schedule import Schedule
     from metaplast.training.trainer import fit
 
 __all__ = ["AccuracyMatrix", "Learner", "Schedule", "StreamDataModule", "fit"]
@@ -18,7 +17,7 @@ __all__ = ["AccuracyMatrix", "Learner", "Schedule", "StreamDataModule", "fit"]
 _MODULES = {
     "AccuracyMatrix": "metaplast.metrics.accuracy_matrix",
     "Learner": "metaplast.training.learner",
-    "Schedule": "metaplast.training.task_schedule",
+    "Schedule": "metaplast.training.datamodule",
     "StreamDataModule": "metaplast.training.datamodule",
     "fit": "metaplast.training.trainer",
 }

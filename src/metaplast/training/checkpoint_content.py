@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from metaplast.errors import UserError
-from metaplast.runs.paths import CONFIG, SUMMARY
+from metaplast.runs.names import CONFIG, SUMMARY
 from metaplast.runs.summary import file_digest
 
 log = logging.getLogger(__name__)

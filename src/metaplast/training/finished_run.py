@@ -10,14 +10,13 @@ from torch import Tensor, nn
 from metaplast.config.instantiate import build
 from metaplast.errors import UserError
 from metaplast.nn import BatchNorm, set_population_statistics, task_norms
-from metaplast.runs.paths import CONFIG, LAST_CHECKPOINT
+from metaplast.runs.names import CONFIG, LAST_CHECKPOINT
 from metaplast.runs.summary import read_summary
 from metaplast.runs.untrusted import load_saved_config
 from metaplast.scenarios import Scenario, task_tensors
 from metaplast.training.checkpoint import read_checkpoint
 from metaplast.training.checkpoint_content import check_form, check_run
-from metaplast.training.datamodule import SequentialLoader
-from metaplast.training.task_schedule import Schedule
+from metaplast.training.datamodule import Schedule, SequentialLoader
 from metaplast.training.trainer import SCENARIO, build_network, select_tasks
 
 _PREFIX = "network."

@@ -27,10 +27,9 @@ from metaplast.optim import parameter_groups
 from metaplast.private_api import count_steps, group_batches, ungroup_batches
 from metaplast.training.checkpoint import random_state, set_random_state
 from metaplast.training.checkpoint_content import check_fits
-from metaplast.training.datamodule import Batch, Batches, StreamDataModule, check_content, image_batches
+from metaplast.training.datamodule import Batch, Batches, Schedule, StreamDataModule, check_content, image_batches
 from metaplast.training.native import NativeSteps, native_steps, needs_single_steps, steps_per_call
 from metaplast.training.native_build import NoKernelError
-from metaplast.training.task_schedule import Schedule
 
 if TYPE_CHECKING:
     from metaplast.strategies.bridge import Bridge

@@ -30,8 +30,7 @@ from metaplast.nn import (
 from metaplast.nn._deterministic import HAS_ONEDNN
 from metaplast.nn.models import LogitScale
 from metaplast.optim import MetaplasticAdam, MetaplasticSGD
-from metaplast.optim._base import MetaplasticOptimizer
-from metaplast.optim.param_groups import is_metaplastic
+from metaplast.optim._base import MetaplasticOptimizer, is_metaplastic
 from metaplast.private_api import has_hooks
 from metaplast.training.native_build import load_kernel
 

@@ -23,13 +23,12 @@ from torch import Tensor, nn
 
 from metaplast.config.instantiate import Kind, build, shared_arguments
 from metaplast.errors import UserError
-from metaplast.runs.paths import LAST_CHECKPOINT
+from metaplast.runs.names import LAST_CHECKPOINT
 from metaplast.scenarios import Scenario, first_tasks, hold_out
 from metaplast.system import default_threads, keep_freed_memory
 from metaplast.training.checkpoint import LastCheckpoint, SafeCheckpointIO
-from metaplast.training.datamodule import StreamDataModule
+from metaplast.training.datamodule import Schedule, StreamDataModule
 from metaplast.training.learner import Learner
-from metaplast.training.task_schedule import Schedule
 
 if TYPE_CHECKING:
     from metaplast.strategies.bridge import Bridge

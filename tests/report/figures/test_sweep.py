@@ -19,7 +19,7 @@ from metaplast.report.figures.sweep import (
     write_figures,
 )
 from metaplast.runs.index import Run, Value, find_runs
-from metaplast.runs.status import RunStatus
+from metaplast.runs.summary import RunStatus
 
 LayRun = Callable[..., Path]
 

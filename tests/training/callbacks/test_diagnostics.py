@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from metaplast.nn import KWTA, GateActivation, bnn, hidden_weights, mlp
 from metaplast.optim import MetaplasticAdam, f_meta
-from metaplast.runs.paths import DIAGNOSTICS
+from metaplast.runs.names import DIAGNOSTICS
 from metaplast.runs.tables import read_matrix_csv, read_metrics
 from metaplast.scenarios import permuted_digits
-from metaplast.training.callbacks.alternate_statistics import OtherStatistics
+from metaplast.training.callbacks.after_task import OtherStatistics
 from metaplast.training.callbacks.diagnostics import Diagnostics
-from metaplast.training.datamodule import StreamDataModule
+from metaplast.training.datamodule import Schedule, StreamDataModule
 from metaplast.training.learner import Learner
-from metaplast.training.task_schedule import Schedule
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec.*"),  # Lightning's, about torch

@@ -14,7 +14,7 @@ from torch import Tensor
 from metaplast.errors import UserError
 from metaplast.training.callbacks import progress
 from metaplast.training.callbacks.progress import Progress
-from metaplast.training.task_schedule import Schedule
+from metaplast.training.datamodule import Schedule
 
 STEPS = 4  # an epoch, of 100 images and 10 seconds each
 

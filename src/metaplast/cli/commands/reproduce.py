@@ -123,7 +123,7 @@ def resume_words(words: list[str]) -> list[str]:
     """
     from metaplast.runs.directory import has_checkpoint
     from metaplast.runs.index import read_run
-    from metaplast.runs.paths import SWEEP
+    from metaplast.runs.names import SWEEP
 
     for word in words:
         key, _, directory = word.partition("=")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from metaplast.cli.script import OneLineParser, script, whole
 from metaplast.errors import UserError
 from metaplast.io import write_text
-from metaplast.runs.paths import CONFIG
+from metaplast.runs.names import CONFIG
 from metaplast.system import yield_cores
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ def train(overrides: Sequence[str] = ()) -> dict[str, Any]:
     from omegaconf import open_dict, read_write
     from omegaconf.errors import OmegaConfBaseException
 
-    import metaplast.config.resolvers  # noqa: F401  (registers what a configuration may interpolate)
+    import metaplast.config.overrides  # noqa: F401  (registers what a configuration may interpolate)
     from metaplast.cli.callback import ValidateAndReserve
     from metaplast.config.messages import explain
 

@@ -30,7 +30,7 @@ from metaplast.report.figures.style import COLORS, MARKERS, draw_level, draw_mea
 from metaplast.report.figures.sweep import draw_setting_curves, setting_curves
 from metaplast.report.tables import write_accuracy_table
 from metaplast.runs.index import Run
-from metaplast.runs.paths import HIDDEN_WEIGHTS, HIDDEN_WEIGHTS_PNG
+from metaplast.runs.names import HIDDEN_WEIGHTS, HIDDEN_WEIGHTS_PNG
 from metaplast.runs.tables import read_histograms
 
 

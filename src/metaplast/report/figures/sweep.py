@@ -23,7 +23,7 @@ from metaplast.report.aggregate import Setting, Sweep, numbers, over_seeds, text
 from metaplast.report.figures.curves import draw_curves, mean_of_seen, task_starts
 from metaplast.report.figures.style import BAND, COLORS, MARKERS, draw_level, in_percent, save_figure, tidy
 from metaplast.runs.index import Run
-from metaplast.runs.paths import METRICS, SWEEP_CURVES_PNG, SWEEP_MATRICES_PNG, SWEEP_SCORES_PNG
+from metaplast.runs.names import METRICS, SWEEP_CURVES_PNG, SWEEP_MATRICES_PNG, SWEEP_SCORES_PNG
 from metaplast.runs.tables import accuracies, read_metrics
 
 DRAWN_METRICS = {"average_accuracy": "average accuracy, %", "forgetting": "forgetting, points"}

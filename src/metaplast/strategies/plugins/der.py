@@ -8,7 +8,7 @@ from avalanche.training.supervised.der import ClassBalancedBufferWithLogits
 from torch import Tensor
 from torch.nn import functional as F
 
-from metaplast.config.arguments import check_arguments
+from metaplast.config.targets import check_arguments
 from metaplast.strategies.buffers import Memory, columns_of, load_memory_state, memory_state
 
 

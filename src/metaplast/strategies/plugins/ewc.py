@@ -12,8 +12,8 @@ import torch
 from avalanche.training.plugins import EWCPlugin
 from torch import Tensor, nn
 
-from metaplast.config.arguments import check_arguments
 from metaplast.config.constraints import shown
+from metaplast.config.targets import check_arguments
 from metaplast.data import TaskTensors, seed_of
 from metaplast.errors import UserError
 from metaplast.nn import TaskCrossEntropy

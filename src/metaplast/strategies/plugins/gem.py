@@ -7,7 +7,7 @@ import torch
 from avalanche.training.plugins import AGEMPlugin, GEMPlugin
 from torch import Tensor
 
-from metaplast.config.arguments import check_arguments
+from metaplast.config.targets import check_arguments
 from metaplast.strategies.buffers import Memory, columns_of
 from metaplast.strategies.regularization import statistics_kept
 

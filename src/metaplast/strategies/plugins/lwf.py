@@ -6,7 +6,7 @@ from typing import Any
 from avalanche.training.plugins import LwFPlugin
 from torch import Tensor, nn
 
-from metaplast.config.arguments import check_arguments
+from metaplast.config.targets import check_arguments
 
 
 class LwF(LwFPlugin):  # type: ignore[misc]

@@ -8,7 +8,7 @@ from avalanche.training.plugins import MASPlugin
 from avalanche.training.utils import ParamData
 from torch import Tensor
 
-from metaplast.config.arguments import check_arguments
+from metaplast.config.targets import check_arguments
 from metaplast.data import batch_slices
 from metaplast.errors import UserError
 from metaplast.nn import LayerNorm

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from avalanche.training.plugins import ReplayPlugin
 
-from metaplast.config.arguments import check_arguments
+from metaplast.config.targets import check_arguments
 from metaplast.strategies.buffers import Memory, columns_of, load_memory_state, memory_state
 
 

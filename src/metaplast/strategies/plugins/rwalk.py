@@ -7,7 +7,7 @@ from avalanche.training.plugins import RWalkPlugin
 from avalanche.training.utils import copy_params_dict
 from torch import Tensor
 
-from metaplast.config.arguments import check_arguments
+from metaplast.config.targets import check_arguments
 from metaplast.strategies.buffers import parameter_data, tensors
 from metaplast.strategies.regularization import check_norm_parameters, penalized_weights, statistics_kept
 

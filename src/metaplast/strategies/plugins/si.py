@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metaplast.config.arguments import check_arguments
+from metaplast.config.targets import check_arguments
 from metaplast.strategies.regularization import (
     ConsolidationPlugin,
     QuadraticPenalty,

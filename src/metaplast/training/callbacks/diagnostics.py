@@ -20,7 +20,7 @@ from metaplast.nn import hidden_weights
 from metaplast.nn.activations import BinaryActivation
 from metaplast.optim._base import effective_m
 from metaplast.optim.functional import CONSOLIDATIONS
-from metaplast.runs.paths import DIAGNOSTICS
+from metaplast.runs.names import DIAGNOSTICS
 from metaplast.training.learner import Learner
 
 FIRST_STEPS = 10

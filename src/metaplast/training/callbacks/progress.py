@@ -17,7 +17,7 @@ from rich.progress import Progress as Bar
 from torch import Tensor
 
 from metaplast.errors import UserError
-from metaplast.training.task_schedule import Schedule
+from metaplast.training.datamodule import Schedule
 
 Mode = Literal["auto", "bar", "lines", "none"]
 

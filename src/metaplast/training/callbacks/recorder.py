@@ -25,7 +25,7 @@ from metaplast.metrics import SignFlips
 from metaplast.metrics.hidden_weights import weight_histogram
 from metaplast.nn import hidden_weights
 from metaplast.report.figures.paper import write_histograms_figure
-from metaplast.runs.paths import HIDDEN_WEIGHTS
+from metaplast.runs.names import HIDDEN_WEIGHTS
 from metaplast.runs.tables import read_histograms, read_metrics
 from metaplast.training.learner import Learner
 

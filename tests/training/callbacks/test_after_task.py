@@ -7,11 +7,10 @@ from torch import nn
 from metaplast.data import TaskTensors
 from metaplast.optim import MetaplasticAdam
 from metaplast.scenarios import Scenario
-from metaplast.training.callbacks.pruning import IsHopeless, Pruning
+from metaplast.training.callbacks.after_task import IsHopeless, Pruning
 from metaplast.training.callbacks.recorder import Recorder
-from metaplast.training.datamodule import StreamDataModule
+from metaplast.training.datamodule import Schedule, StreamDataModule
 from metaplast.training.learner import Learner
-from metaplast.training.task_schedule import Schedule
 
 
 def trained(is_hopeless: IsHopeless) -> tuple[Pruning, Recorder]:

@@ -1,4 +1,4 @@
-"""Two sizes and several arms in one file: what an interpolation comes to, and what `budget` is refused for."""
+"""An experiment file may hold two sizes and several arms, by resolvers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from metaplast.config.resolvers import by, by_budget, has_two_sizes
+from metaplast.config.overrides import by, by_budget, has_two_sizes
 
 Answers = Callable[..., Any]
 

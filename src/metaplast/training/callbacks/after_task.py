@@ -1,9 +1,11 @@
-"""A second accuracy matrix of the same training, measured with the other statistics of batch normalization.
+"""What happens when a task has ended: a second test with other statistics, and the end of a run that is hopeless.
 
-Training never reads the test statistics, so one run answers for `batch` and `population` alike.
+The second accuracy matrix is of the same training, which never reads the test statistics of batch normalization: so one
+run answers for `batch` and `population` alike.
 """
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +15,7 @@ import torch
 from metaplast.metrics import AccuracyMatrix
 from metaplast.nn import BatchNorm, select_task
 from metaplast.nn.normalization import Statistics
-from metaplast.runs.paths import alternate_matrix
+from metaplast.runs.names import alternate_matrix
 from metaplast.runs.tables import write_matrix_csv
 from metaplast.training.datamodule import StreamDataModule
 from metaplast.training.learner import Learner
@@ -87,3 +89,26 @@ class OtherStatistics(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state."""
         self._saved = state_dict.get("matrix")
+
+
+IsHopeless = Callable[[int, float], bool]
+"""Decides whether to stop, given a task and the average accuracy over the tasks trained so far, in [0, 1]."""
+
+
+class Pruning(pl.Callback):
+    """After every task but the last, ask `is_hopeless` and stop the run if it is."""
+
+    def __init__(self, is_hopeless: IsHopeless) -> None:
+        self.is_hopeless = is_hopeless
+        self.pruned = False
+        """Whether the run was stopped."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Ask where a task ended; Lightning then finishes the epoch, including the checkpoint, and stops."""
+        learner = cast(Learner, pl_module)
+        if trainer.sanity_checking or not learner.schedule.ends_task(trainer.current_epoch):
+            return
+        task = learner.task
+        hopeless = self.is_hopeless(task, float(learner.matrix.compute()[task, : task + 1].nanmean()))
+        if hopeless and task < learner.schedule.n_tasks - 1:
+            self.pruned = trainer.should_stop = True
