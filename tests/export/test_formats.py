@@ -14,8 +14,19 @@ from torch import nn
 from metaplast.errors import UserError
 from metaplast.export import formats
 from metaplast.export.folding import FoldedNetwork, fold
-from metaplast.export.formats import OPSET, TOLERANCE, compare, exported_form, reader, require_packages, write
-from metaplast.export.packed import header, pack, runner, sizes
+from metaplast.export.formats import (
+    OPSET,
+    TOLERANCE,
+    compare,
+    exported_form,
+    header,
+    pack,
+    reader,
+    require_packages,
+    runner,
+    sizes,
+    write,
+)
 from metaplast.nn import bcnn, bnn, mlp, set_population_statistics
 
 SHAPE = (1, 8, 9)

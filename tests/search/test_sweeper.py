@@ -16,8 +16,7 @@ from omegaconf import DictConfig
 from optuna.trial import TrialState
 
 from metaplast.errors import UserError
-from metaplast.search.space import plan
-from metaplast.search.study import open_study
+from metaplast.search.study import open_study, plan
 from metaplast.search.sweeper import search_trial
 
 Search = Callable[..., Any]

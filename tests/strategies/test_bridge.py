@@ -12,8 +12,8 @@ from torch import nn
 from metaplast.errors import UserError
 from metaplast.nn import bnn
 from metaplast.scenarios import Scenario
+from metaplast.strategies.adapter import EVENTS
 from metaplast.strategies.bridge import Bridge
-from metaplast.strategies.compat import EVENTS
 from metaplast.testing import avalanche_parity
 from metaplast.testing.avalanche_parity import (
     EPOCHS,

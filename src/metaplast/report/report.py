@@ -15,8 +15,7 @@ from torch import Tensor
 
 from metaplast.errors import UserError
 from metaplast.metrics.continual import summary_metrics
-from metaplast.report.figures.curves import write_curves_figure
-from metaplast.report.figures.matrix import write_matrix_figure
+from metaplast.report.figures.curves import write_curves_figure, write_matrix_figure
 from metaplast.runs.index import Run, find_runs, is_locked
 from metaplast.runs.names import (
     ACCURACY_CURVES_PNG,

@@ -19,7 +19,7 @@ from metaplast.config.overrides import override_key
 from metaplast.config.schema import GROUPS
 from metaplast.io import write_text
 from metaplast.runs.index import flatten
-from metaplast.search.space import assignments
+from metaplast.search.study import assignments
 from metaplast.search.sweeper import NOT_OF_A_RUN
 from metaplast.system import train_command
 

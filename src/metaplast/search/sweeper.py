@@ -62,7 +62,7 @@ def check_search(config: DictConfig) -> Path:
         raise UserError(
             f"eval_split={config.eval_split}: expected validation, since a search would choose by the test data"
         )
-    from metaplast.search.space import plan
+    from metaplast.search.study import plan
 
     plan(config.search.space, list(OmegaConf.to_container(config.hydra.overrides.task, resolve=False)))  # type: ignore[arg-type]
     folder = Path(config.hydra.sweep.dir)
@@ -129,8 +129,16 @@ class Search(Sweeper):
         from optuna.trial import TrialState
 
         from metaplast.search.results import report
-        from metaplast.search.space import assignments, plan
-        from metaplast.search.study import ask, check_settings, finished, open_study, repair_journal, tell
+        from metaplast.search.study import (
+            ask,
+            assignments,
+            check_settings,
+            finished,
+            open_study,
+            plan,
+            repair_journal,
+            tell,
+        )
 
         settings: dict[str, Any] = OmegaConf.to_container(self.config.search, resolve=True)  # type: ignore[assignment]
         fixed, space = plan(settings["space"], arguments)

@@ -56,8 +56,7 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from metaplast.errors import UserError
-from metaplast.strategies.adapter import Learner, StrategyView
-from metaplast.strategies.compat import PluginBatches, check_plugins_supported, implements_event
+from metaplast.strategies.adapter import Learner, PluginBatches, StrategyView, check_plugins_supported, implements_event
 
 BOUNDARY_EVENTS = (
     "before_training",

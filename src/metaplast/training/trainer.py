@@ -147,7 +147,7 @@ def _is_plugin(kind: type) -> bool:
     # Avalanche's training: seconds, which a run without plugins need not pay.
     from avalanche.core import BasePlugin
 
-    from metaplast.strategies.compat import EVENTS
+    from metaplast.strategies.adapter import EVENTS
 
     return issubclass(kind, BasePlugin) or any(callable(getattr(kind, event, None)) for event in EVENTS)
 

@@ -83,7 +83,7 @@ TOLERATED = 1e-3
 
 def table(network: "FoldedNetwork") -> str:
     """Sizes and operations of the layers of a network in integers."""
-    from metaplast.export.packed import sizes
+    from metaplast.export.formats import sizes
 
     rows = sizes(network)
     weights, size = sum(row.weights for row in rows), sum(row.size for row in rows)

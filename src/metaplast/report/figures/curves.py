@@ -1,4 +1,8 @@
-"""accuracy_curves.png: the test accuracy on every task over the stream, so that forgetting is seen as it happens."""
+"""The pictures of a run, under its name and its four metrics.
+
+accuracy_curves.png: the test accuracy on every task over the stream, so that forgetting is seen as it happens.
+accuracy_matrix.png: the accuracy matrix as a heat map.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from metaplast.metrics.heatmap import draw_accuracy_matrix, figure_size
 from metaplast.report.figures.style import BAND, save_figure, tidy, titled_figure
 
 GRAY = "#444444"
@@ -228,3 +233,22 @@ def _mark_tasks(ax: Axes, task_ends: Sequence[float], colors: Sequence[Any], wor
         )
     if not few:
         ax.text(-0.01, 1.015, word, transform=ax.transAxes, horizontalalignment="right", color=GRAY, fontsize=9)
+
+
+def make_matrix_figure(R: Tensor, summary: Mapping[str, Any]) -> Figure:
+    """Make the figure of an accuracy matrix.
+
+    Args:
+        R: accuracy matrix, shape (T, T), or (T, 1) of a stream, fractions; NaN where not measured.
+        summary: what summary.json holds, of which the name of the run and the four figures are shown.
+    """
+    figure = titled_figure(*figure_size(*R.shape), summary)
+    ax = figure.add_subplot()
+    image = draw_accuracy_matrix(R, ax)
+    figure.colorbar(image, ax=ax, label="test accuracy, %", ticks=range(0, 101, 20)).outline.set_visible(False)
+    return figure
+
+
+def write_matrix_figure(target: Path, R: Tensor, summary: Mapping[str, Any]) -> None:
+    """Write `make_matrix_figure` to `target`, atomically."""
+    save_figure(target, make_matrix_figure(R, summary), dpi=150)
